@@ -1,0 +1,1 @@
+"""From packets to records: files in, flows, names and leases out."""

@@ -1,0 +1,48 @@
+"""Every error of this package. Exit codes as in ``retention.errors``; 5 is input."""
+
+from typing import ClassVar
+
+
+class ApplogError(Exception):
+    """Base class. Never raised itself; catch it only at a process boundary."""
+
+    exit_code: ClassVar[int] = 1
+    hint: ClassVar[str] = ""
+
+
+class NotACaptureError(ApplogError):
+    """The file is not a capture that can be read at all; nothing of it was stored."""
+
+    exit_code = 5
+    hint = "expected pcap or pcapng, plain or compressed with gzip or zstd"
+
+
+class AlreadyImportedError(ApplogError):
+    """The same bytes were imported before; nothing was stored again."""
+
+    exit_code = 5
+    hint = "give --again to import it once more under another run number"
+
+
+class QueryError(ApplogError):
+    """A search that cannot be run; nothing was run."""
+
+    exit_code = 5
+
+    def __init__(self, column: int, reason: str) -> None:
+        super().__init__(f"column {column}: {reason}")
+        self.column = column
+        self.reason = reason
+
+
+class TimeError(ApplogError):
+    """A time that cannot be read."""
+
+    exit_code = 5
+    hint = "write 2026-11-22 10:15, 22/11/2569 10:15:30, 2h, 90d, today or yesterday"
+
+
+class SettingsError(ApplogError):
+    """A configuration key or value that is not known."""
+
+    exit_code = 5

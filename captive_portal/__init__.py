@@ -1,0 +1,1 @@
+"""People, devices, sessions and the gate. Knows no packet capture."""

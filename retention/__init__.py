@@ -1,0 +1,1 @@
+"""Bytes, hashes, keys and time. Knows no packet, no user and no HTTP."""

@@ -1,0 +1,52 @@
+"""Writes that survive a power cut.
+
+Rules:
+    1. A whole file appears under its name only after its bytes are on the disk:
+       write temporary → fsync file → rename → fsync directory.
+    2. A new directory is durable only after its parent is synced.
+    3. Errors of the disk leave this module as the ``OSError`` they are: the caller knows what they mean.
+"""
+
+import os
+from pathlib import Path
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in the directory *path* durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_directory(path: Path, *, mode: int = 0o750) -> None:
+    """Create *path* and its missing parents, each with *mode*, durably; an existing one stays as it is."""
+    missing = [path, *path.parents]
+    for directory in reversed([one for one in missing if not one.exists()]):
+        directory.mkdir(mode=mode, exist_ok=True)
+        sync_directory(directory.parent)
+
+
+def write_file(path: Path, data: bytes, *, mode: int = 0o640) -> None:
+    """Put *data* under *path*, whole or not at all; an existing file is replaced."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    try:
+        try:
+            write_all(descriptor, data)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        temporary.rename(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
+
+
+def write_all(descriptor: int, data: bytes | bytearray | memoryview) -> None:
+    """Write every byte of *data*; a short write goes on where it stopped, an error is an ``OSError``."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]

@@ -1,0 +1,229 @@
+r"""Columns become canonical lines: the one form that is hashed, proved, shown and exported.
+
+Rules of encoder 1 (FORMAT.md 1; frozen, a change is encoder 2 with vectors of its own):
+    1. A line is compact JSON of one record, keys flat ECS names in schema order, no line feed.
+    2. After ``@timestamp``, ``event.ingested`` and ``event.id`` stand ``event.dataset`` and
+       ``event.schema`` (the schema version); the other fields follow. A NULL field's key is left out.
+    3. Timestamps are UTC with six digits and ``Z``; integers plain; booleans ``true`` and ``false``.
+    4. Addresses are RFC 5952 text, IPv4-mapped ones in mixed notation; MACs upper case with hyphens.
+    5. Text escapes ``"`` and ``\`` with a backslash and C0 controls as ``\u00xx`` in lower case;
+       everything else is its UTF-8. There is no second spelling of anything.
+    6. ``""``, ``[]``, NULL inside a list and years outside 1970-9999 are refused.
+"""
+
+import re
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from retention.dataset import Dataset, Field, Kind
+from retention.errors import SchemaError
+
+ENCODER = 1
+"""Version of the rules above."""
+
+_LEAD = ("@timestamp", "event.ingested", "event.id")
+_YEAR_10000_US = 253_402_300_800_000_000
+_IPV4_LENGTH, _IPV6_LENGTH, _MAC_LENGTH = 4, 16, 6
+_ESCAPED = re.compile('["\\\\\x00-\x1f]')
+
+
+def encode(dataset: Dataset, batch: pa.RecordBatch) -> pa.Array:
+    """The lines of *batch*, each followed by its line feed, as a ``large_string`` array.
+
+    The values buffer of the answer is exactly what the journal's chain hashes.
+
+    Raises:
+        SchemaError: *batch* is not of *dataset*'s schema or holds a value that has no line.
+    """
+    if not batch.schema.equals(dataset.schema):
+        raise SchemaError(f"dataset {dataset.name} version {dataset.version}: the columns are not its schema")
+    constant = f',"event.dataset":"{dataset.name}","event.schema":{dataset.version}'
+    lead = [dataset.by_name[name] for name in _LEAD]
+    rest = [field for field in dataset.fields if field.name not in _LEAD]
+    pieces: list[Any] = [*_pieces(lead, batch), constant, *_pieces(rest, batch), "}\n"]
+    pieces[0] = "{" + pieces[0][1:]
+    return pc.binary_join_element_wise(
+        *(
+            piece.cast(pa.large_string()) if isinstance(piece, pa.Array) else _scalar(piece)
+            for piece in _merged(pieces)
+        ),
+        _scalar(""),
+        null_handling="replace",
+        null_replacement="",
+    )
+
+
+def _pieces(fields: list[Field], batch: pa.RecordBatch) -> list[Any]:
+    """Texts and string columns which, joined row by row, are the members of *fields*."""
+    pieces: list[Any] = []
+    for field in fields:
+        column = batch.column(field.name)
+        if column.null_count == len(column) and len(column):
+            continue
+        opening, closing = _AROUND.get(field.kind, ("", ""))
+        values = _FORMATTERS[field.kind](field, column)
+        opening = f',"{field.name}":{opening}'
+        if values.null_count:
+            pieces.append(pc.binary_join_element_wise(opening, values, closing, ""))
+        else:
+            pieces += [opening, values, closing]
+    return pieces
+
+
+def _merged(pieces: list[Any]) -> list[Any]:
+    """*pieces* with neighbouring constant texts made one: each costs the join a pass."""
+    merged: list[Any] = []
+    for piece in pieces:
+        if isinstance(piece, str) and merged and isinstance(merged[-1], str):
+            merged[-1] += piece
+        else:
+            merged.append(piece)
+    return merged
+
+
+def _scalar(text: str) -> Any:
+    return pa.scalar(text, pa.large_string())
+
+
+def _timestamps(field: Field, column: pa.Array) -> pa.Array:
+    low, high = pc.min_max(column.cast(pa.int64())).as_py().values()
+    if low is not None and (low < 0 or high >= _YEAR_10000_US):
+        raise SchemaError(f"{field.name}: expected a time from 1970 to 9999, found {low} to {high} µs")
+    return pc.binary_replace_slice(column.cast(pa.string()), start=10, stop=11, replacement="T")
+
+
+def _integers(_field: Field, column: pa.Array) -> pa.Array:
+    return column.cast(pa.string())
+
+
+def _booleans(_field: Field, column: pa.Array) -> pa.Array:
+    return pc.if_else(column, "true", "false")
+
+
+def _texts(field: Field, column: pa.Array) -> pa.Array:
+    shortest = pc.min(pc.binary_length(column)).as_py()
+    if shortest == 0:
+        raise SchemaError(f'{field.name}: expected a text or nothing, found ""')
+    return _escaped(column)
+
+
+def _text_lists(field: Field, column: pa.Array) -> pa.Array:
+    return _joined(field, column, _texts(field, column.flatten()))
+
+
+def _addresses(field: Field, column: pa.Array) -> pa.Array:
+    return _by_distinct_value(field, column, format_address)
+
+
+def _address_lists(field: Field, column: pa.Array) -> pa.Array:
+    return _joined(field, column, _addresses(field, column.flatten()))
+
+
+def _macs(field: Field, column: pa.Array) -> pa.Array:
+    return _by_distinct_value(field, column, format_mac)
+
+
+_FORMATTERS = {
+    Kind.TIMESTAMP: _timestamps,
+    Kind.INTEGER: _integers,
+    Kind.BOOLEAN: _booleans,
+    Kind.TEXT: _texts,
+    Kind.TEXTS: _text_lists,
+    Kind.IP: _addresses,
+    Kind.IPS: _address_lists,
+    Kind.MAC: _macs,
+}
+
+_AROUND = {
+    Kind.TIMESTAMP: ('"', 'Z"'),
+    Kind.TEXT: ('"', '"'),
+    Kind.TEXTS: ('["', '"]'),
+    Kind.IP: ('"', '"'),
+    Kind.IPS: ('["', '"]'),
+    Kind.MAC: ('"', '"'),
+}
+
+
+def _joined(field: Field, lists: pa.Array, values: pa.Array) -> pa.Array:
+    if values.null_count or pc.min(pc.list_value_length(lists)).as_py() == 0:
+        raise SchemaError(f"{field.name}: expected a list of values or nothing, found [] or null inside")
+    lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
+    offsets = pa.array(np.concatenate(([0], np.cumsum(lengths))), pa.int32())
+    rebuilt = pa.ListArray.from_arrays(offsets, values.cast(pa.string()), mask=lists.is_null())
+    return pc.binary_join(rebuilt, '","')
+
+
+def _by_distinct_value(field: Field, column: pa.Array, formatter: Any) -> pa.Array:
+    """Format each distinct value once: addresses repeat."""
+    encoded = column.dictionary_encode()
+    try:
+        texts = pa.array([formatter(value) for value in encoded.dictionary.to_pylist()], pa.string())
+    except ValueError as error:
+        raise SchemaError(f"{field.name}: {error}") from error
+    return texts.take(encoded.indices)
+
+
+def _escaped(column: pa.Array) -> pa.Array:
+    """JSON escapes; columns that need none, nearly all, are answered as they are."""
+    data = column.buffers()[2]
+    if data is None:
+        return column
+    seen = np.frombuffer(data, np.uint8)
+    if not ((seen < 0x20) | (seen == 0x22) | (seen == 0x5C)).any():
+        return column
+    return pa.array(
+        [None if text is None else _ESCAPED.sub(_escape, text) for text in column.to_pylist()], pa.string()
+    )
+
+
+def _escape(match: re.Match[str]) -> str:
+    character = match[0]
+    return "\\" + character if character in '"\\' else f"\\u{ord(character):04x}"
+
+
+@lru_cache(maxsize=65_536)
+def format_address(packed: bytes) -> str:
+    """RFC 5952 text of 4 or 16 network-order bytes; ``::ffff:0:0/96`` in mixed notation (its section 5).
+
+    Raises:
+        ValueError: any other length.
+    """
+    if len(packed) == _IPV4_LENGTH:
+        return f"{packed[0]}.{packed[1]}.{packed[2]}.{packed[3]}"
+    if len(packed) != _IPV6_LENGTH:
+        raise ValueError(f"expected an address of 4 or 16 bytes, found {len(packed)}")
+    if packed[:12] == b"\0" * 10 + b"\xff\xff":
+        return "::ffff:" + format_address(packed[12:])
+    groups = [f"{packed[at] << 8 | packed[at + 1]:x}" for at in range(0, _IPV6_LENGTH, 2)]
+    start, length = _longest_zero_run(groups)
+    if length < 2:  # RFC 5952 4.2.2: one zero group is never shortened
+        return ":".join(groups)
+    return ":".join(groups[:start]) + "::" + ":".join(groups[start + length :])
+
+
+def _longest_zero_run(groups: list[str]) -> tuple[int, int]:
+    """First longest run of zero groups (RFC 5952 section 4.2.3): where and how long."""
+    best = (0, 0)
+    start = 0
+    for at, group in enumerate(groups):
+        if group != "0":
+            start = at + 1
+        elif at + 1 - start > best[1]:
+            best = (start, at + 1 - start)
+    return best
+
+
+@lru_cache(maxsize=65_536)
+def format_mac(packed: bytes) -> str:
+    """Upper-case hexadecimal with hyphens (ECS, RFC 7042 section 2.1).
+
+    Raises:
+        ValueError: not six bytes.
+    """
+    if len(packed) != _MAC_LENGTH:
+        raise ValueError(f"expected a MAC address of 6 bytes, found {len(packed)}")
+    return packed.hex("-").upper()

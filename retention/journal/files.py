@@ -1,0 +1,96 @@
+"""Where journal files lie, and what is done about a torn end.
+
+Rules (FORMAT.md 3):
+    1. ``journals/<dataset>/<writer>/<8 digits>.journal``, numbered from 1 without holes.
+    2. A torn end is copied aside durably, then cut; only if nothing valid follows it. Otherwise the
+       writer refuses: a flipped length must not cost the frames behind it.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from retention.durable import sync_directory, write_file
+from retention.errors import JournalDamagedError
+from retention.journal.frame import (
+    HASH_BYTES,
+    Damage,
+    FileHeader,
+    Malformed,
+    first_hash,
+    scan,
+    unpack_file_header,
+)
+
+SUFFIX = ".journal"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LastFrame:
+    """Where a file's chain ends."""
+
+    frames: int
+    chain: bytes
+
+
+def numbered(directory: Path) -> dict[int, Path]:
+    """Journal files of *directory* by number, in order."""
+    files = {int(path.stem): path for path in directory.glob(f"*{SUFFIX}") if path.stem.isdecimal()}
+    return dict(sorted(files.items()))
+
+
+def path_of(directory: Path, number: int) -> Path:
+    """Path of file *number*."""
+    return directory / f"{number:08d}{SUFFIX}"
+
+
+def header_of(path: Path, data: bytes) -> tuple[FileHeader, int]:
+    """The file header of *path* and its length in bytes.
+
+    Raises:
+        JournalDamagedError: it is not as it was written.
+    """
+    try:
+        header, length = unpack_file_header(data)
+    except Malformed as error:
+        raise JournalDamagedError(path, 0, str(error)) from error
+    expected = (path.parent.parent.name, path.parent.name, int(path.stem))
+    if (header.dataset, header.writer, header.file) != expected:
+        raise JournalDamagedError(path, 0, f"this is file {header.file} of {header.dataset}/{header.writer}")
+    return header, length
+
+
+def start_hash(header: FileHeader) -> bytes:
+    """``h_0`` of the file with *header*."""
+    return first_hash(header.dataset, header.writer, header.file, bytes.fromhex(header.after_hash))
+
+
+def recover(path: Path) -> LastFrame:
+    """Make the end of *path* whole, setting a torn tail aside, and say where its chain ends.
+
+    Raises:
+        JournalDamagedError: it holds damage that a crash does not leave.
+    """
+    data = path.read_bytes()
+    header, length = header_of(path, data)
+    last = LastFrame(frames=0, chain=start_hash(header))
+    for found in scan(data, length, last.chain):
+        if not isinstance(found, Damage):
+            last = LastFrame(frames=found.header.number, chain=found.header.chain)
+        elif found.tail:
+            _set_aside(path, data, found.offset)
+        else:
+            raise JournalDamagedError(path, found.offset, found.what)
+    return last
+
+
+def _set_aside(path: Path, data: bytes, offset: int) -> None:
+    # Copy first: a crash between the two leaves the tail twice, never not at all.
+    write_file(path.with_name(f"{path.stem}.tail-{offset}"), data[offset:])
+    with path.open("r+b") as file:
+        file.truncate(offset)
+        file.flush()
+        sync_directory(path.parent)
+
+
+NO_PREDECESSOR = LastFrame(frames=0, chain=bytes(HASH_BYTES))
+"""What file 1 follows."""

@@ -1,0 +1,164 @@
+"""Reads journals back: decrypts frames, follows files, names what is damaged.
+
+Rules (FORMAT.md 3):
+    1. Damage never stops the reading of what is whole, and never goes unsaid: it is in ``damages``.
+    2. Frames that a successor's header does not count were never acknowledged, and are not read.
+    3. Newer schema versions are refused; older ones would go through one-step converters.
+    4. ``deep`` recomputes every line and every chain hash; without it the checksums, the authenticated
+       encryption and the chain's links are checked.
+"""
+
+import datetime as dt
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+import zstandard
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from retention.dataset import Dataset
+from retention.encoding import encode
+from retention.errors import JournalDamagedError, SchemaError
+from retention.journal import files
+from retention.journal.frame import Damage, FileHeader, FoundFrame, next_hash, nonce, scan, seal_info
+from retention.keys import Recipients
+
+
+class Position(NamedTuple):
+    """A frame's place in one (dataset, writer) journal; ``BEGINNING`` is before everything."""
+
+    file: int
+    frame: int
+
+
+BEGINNING = Position(0, 0)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Frame:
+    """One group commit, opened."""
+
+    position: Position
+    writer: str
+    batch: pa.RecordBatch
+    chain: bytes
+
+
+@dataclass(kw_only=True)
+class JournalReader:
+    """The journal of one (dataset, writer)."""
+
+    directory: Path
+    dataset: Dataset
+    recipients: Recipients
+    deep: bool = False
+    damages: list[JournalDamagedError] = field(default_factory=list)
+    """What was found damaged so far."""
+
+    def frames(self, after: Position = BEGINNING) -> Iterator[Frame]:
+        """Frames behind *after*, in order, up to the end as it is now."""
+        numbered = files.numbered(self.directory)
+        for number, path in numbered.items():
+            if number >= after.file:
+                yield from self._frames_of(path, after, numbered.get(number + 1))
+
+    def _frames_of(self, path: Path, after: Position, successor: Path | None) -> Iterator[Frame]:
+        try:
+            data = path.read_bytes()
+            header, length = files.header_of(path, data)
+            acknowledged = self._acknowledged(successor)
+        except JournalDamagedError as error:
+            self.damages.append(error)
+            return
+        opener = _Opener(self, header, hashlib.sha256(data[:length]).digest())
+        chain = files.start_hash(header)
+        for found in scan(data, length, chain):
+            if isinstance(found, Damage):
+                self._note_damage(path, found, acknowledged)
+                continue
+            position = Position(header.file, found.header.number)
+            if acknowledged is not None and position.frame > acknowledged.frames:
+                return
+            chain = found.header.chain
+            if position > after:
+                yield from self._opened(path, opener, data, found)
+        if acknowledged is not None and chain != acknowledged.chain:
+            self.damages.append(
+                JournalDamagedError(
+                    path, len(data), "its last frames are missing: its successor names another end"
+                )
+            )
+
+    def _acknowledged(self, successor: Path | None) -> files.LastFrame | None:
+        """Where the file before *successor* ends according to it; None when nothing follows."""
+        if successor is None:
+            return None
+        header, _ = files.header_of(successor, successor.read_bytes())
+        return files.LastFrame(frames=header.after_frames, chain=bytes.fromhex(header.after_hash))
+
+    def _note_damage(self, path: Path, found: Damage, acknowledged: files.LastFrame | None) -> None:
+        what = found.what
+        if found.tail and acknowledged is None:
+            what += " (a write that was cut short, or is under way)"
+        self.damages.append(JournalDamagedError(path, found.offset, what))
+
+    def _opened(self, path: Path, opener: "_Opener", data: bytes, found: FoundFrame) -> Iterator[Frame]:
+        try:
+            yield opener.open(data, found)
+        except (InvalidTag, zstandard.ZstdError, pa.ArrowInvalid, _ChainError) as error:
+            what = str(error) or "its content was altered"
+            self.damages.append(
+                JournalDamagedError(path, found.offset, f"frame {found.header.number}: {what}")
+            )
+
+
+class _ChainError(Exception):
+    """A frame's lines do not give its chain hash."""
+
+
+class _Opener:
+    """Opens the frames of one file."""
+
+    def __init__(self, reader: JournalReader, header: FileHeader, file_digest: bytes) -> None:
+        if header.schema != reader.dataset.version:
+            raise SchemaError(
+                f"journal of {header.dataset}: schema version {header.schema}, this version of applog reads "
+                f"{reader.dataset.version}; please update"
+            )
+        info = seal_info(header.dataset, header.writer, header.file)
+        day = dt.date.fromisoformat(header.day)
+        secret = reader.recipients.open(day, bytes.fromhex(header.sealed), info)
+        self._cipher = AESGCM(secret[:32])
+        self._blinding = secret[32:]
+        self._reader = reader
+        self._header = header
+        self._file_digest = file_digest
+
+    def open(self, data: bytes, found: FoundFrame) -> Frame:
+        """The rows of *found*."""
+        number = found.header.number
+        associated = self._file_digest + data[found.offset : found.body.start]
+        plain = self._cipher.decrypt(nonce(number), data[found.body], associated)
+        message = zstandard.ZstdDecompressor().decompress(plain)
+        batch = pa.ipc.read_record_batch(pa.py_buffer(message), self._reader.dataset.schema)
+        if batch.num_rows != found.header.rows:
+            raise _ChainError(f"expected {found.header.rows} rows, found {batch.num_rows}")
+        if self._reader.deep:
+            lines = memoryview(joined_lines(self._reader.dataset, batch))
+            if next_hash(found.header.previous, self._blinding, number, lines) != found.header.chain:
+                raise _ChainError("its lines do not give its chain hash")
+        position = Position(self._header.file, number)
+        return Frame(position=position, writer=self._header.writer, batch=batch, chain=found.header.chain)
+
+
+def joined_lines(dataset: Dataset, batch: pa.RecordBatch) -> pa.Buffer:
+    """The lines of *batch* as the chain hashes them, each with its line feed."""
+    lines = encode(dataset, batch)
+    if not len(lines):
+        return pa.py_buffer(b"")
+    ends = memoryview(lines.buffers()[1]).cast("q")
+    return lines.buffers()[2][: ends[len(lines)]]
