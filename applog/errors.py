@@ -24,6 +24,13 @@ class AlreadyImportedError(ApplogError):
     hint = "give --again to import it once more under another run number"
 
 
+class ProfileChangedError(ApplogError):
+    """An interrupted import can only go on with the profile it was begun with."""
+
+    exit_code = 5
+    hint = "give the same --profile; afterwards --again imports the file with another one"
+
+
 class QueryError(ApplogError):
     """A search that cannot be run; nothing was run."""
 
@@ -46,3 +53,10 @@ class SettingsError(ApplogError):
     """A configuration key or value that is not known."""
 
     exit_code = 5
+
+
+class CaptureAccessError(ApplogError):
+    """A capture cannot be opened."""
+
+    exit_code = 5
+    hint = "check the path and its permissions"

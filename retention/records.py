@@ -83,6 +83,9 @@ class Audit(Record, frozen=True, kw_only=True):
     run: int | None = msgspec.field(name="audit.run", default=None)
     """How often this file had been imported before (0: the first time)."""
 
+    profile: str | None = msgspec.field(name="audit.profile", default=None)
+    """The recording profile that was used."""
+
     rows: int | None = msgspec.field(name="audit.rows", default=None)
     """Records that the action added to the store."""
 

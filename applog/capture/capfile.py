@@ -60,8 +60,8 @@ class Problem(NamedTuple):
 class Source(Protocol):
     """A readable stream of bytes."""
 
-    def readinto(self, buffer: memoryview, /) -> int | None:
-        """Fill *buffer* as far as possible."""
+    def readinto1(self, buffer: memoryview, /) -> int | None:
+        """Read at least a byte unless at the end; what is unpacked before damage must not be lost with it."""
 
 
 class CaptureFile:
@@ -82,7 +82,7 @@ class CaptureFile:
         self._index = np.empty((INDEX_ROWS, 6), np.int64)
         self._fill()
         if not self._filled:
-            raise NotACaptureError(f"{name}: the file is empty")
+            raise NotACaptureError(f"{name}: {self.problem.what if self.problem else 'the file is empty'}")
 
     def packets(self) -> Iterator[Packets]:
         """Blocks of whole packets in file order; afterwards ``problem`` is final."""
@@ -151,7 +151,7 @@ class CaptureFile:
 
     def _described(self, status: int, section: Section, at: int) -> tuple[int, str]:
         """Read the section header or interface description at *at*: (its length or 0, why not)."""
-        data = self._buffer[at : self._filled].tobytes()[:65_536]
+        data = self._buffer[at : min(self._filled, at + 65_536)].tobytes()
         read = open_section if status == self._kernels.framing.NEW_SECTION else describe_interface
         taken, reason = read(section, data)
         self.links.update(section.links())
@@ -176,7 +176,7 @@ class CaptureFile:
         limit = min(self._filled + BLOCK_BYTES, len(view))
         while self._filled < limit and not self._ended:
             try:
-                got = self._source.readinto(view[self._filled : limit])
+                got = self._source.readinto1(view[self._filled : limit])
             except (EOFError, zlib.error, gzip.BadGzipFile, zstandard.ZstdError) as error:
                 self._ended = True
                 offset = self._consumed + self._filled

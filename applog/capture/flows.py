@@ -172,7 +172,8 @@ def _portless(meta: Integers) -> npt.NDArray[np.bool_]:
     transport = meta & 0xFF
     has_ports = (transport == 6) | (transport == 17)
     whole = meta & (c.META_FRAGMENT | c.META_PORTLESS) == 0
-    return ~np.logical_and(has_ports, whole)
+    portless: npt.NDArray[np.bool_] = ~(has_ports & whole)
+    return portless
 
 
 def _timestamps(values: Integers) -> pa.Array:

@@ -6,10 +6,11 @@ Rules (FORMAT.md 3):
        writer refuses: a flipped length must not cost the frames behind it.
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from retention.durable import sync_directory, write_file
+from retention.durable import write_file
 from retention.errors import JournalDamagedError
 from retention.journal.frame import (
     HASH_BYTES,
@@ -80,16 +81,17 @@ def recover(path: Path) -> LastFrame:
             _set_aside(path, data, found.offset)
         else:
             raise JournalDamagedError(path, found.offset, found.what)
+    # The successor will count these frames, but a writer that was killed may have left the last one, like the
+    # cut above, in memory only: without this a power cut could take back what the successor names.
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
     return last
 
 
 def _set_aside(path: Path, data: bytes, offset: int) -> None:
     # Copy first: a crash between the two leaves the tail twice, never not at all.
     write_file(path.with_name(f"{path.stem}.tail-{offset}"), data[offset:])
-    with path.open("r+b") as file:
-        file.truncate(offset)
-        file.flush()
-        sync_directory(path.parent)
+    os.truncate(path, offset)
 
 
 NO_PREDECESSOR = LastFrame(frames=0, chain=bytes(HASH_BYTES))

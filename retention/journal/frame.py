@@ -10,6 +10,7 @@ Rules (FORMAT.md 3):
        one-row frame cannot be guessed from its hash.
 """
 
+import datetime as dt
 import hashlib
 import hmac
 import struct
@@ -94,10 +95,16 @@ def unpack_file_header(data: bytes) -> tuple[FileHeader, int]:
         raise Malformed("file header: its checksum does not fit")
     try:
         header = msgspec.json.decode(data[_FILE_FIXED.size : end], type=FileHeader)
-    except msgspec.MsgspecError as error:
+        if header.format == 1:
+            dt.date.fromisoformat(header.day)
+            bytes.fromhex(header.sealed)
+            after_bytes = len(bytes.fromhex(header.after_hash))
+    except (msgspec.MsgspecError, ValueError) as error:
         raise Malformed(f"file header: {error}") from error
     if header.format != 1:
         raise Malformed(f"file header: format {header.format}; this version reads 1, please update")
+    if after_bytes != HASH_BYTES:
+        raise Malformed(f"file header: after_hash of {after_bytes} bytes, expected {HASH_BYTES}")
     return header, end + _CRC.size
 
 

@@ -21,7 +21,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from retention.dataset import Dataset
-from retention.encoding import encode
+from retention.encoding import ENCODER, encode
 from retention.errors import JournalDamagedError, SchemaError
 from retention.journal import files
 from retention.journal.frame import Damage, FileHeader, FoundFrame, next_hash, nonce, scan, seal_info
@@ -62,31 +62,42 @@ class JournalReader:
     def frames(self, after: Position = BEGINNING) -> Iterator[Frame]:
         """Frames behind *after*, in order, up to the end as it is now."""
         numbered = files.numbered(self.directory)
-        for number, path in numbered.items():
-            if number >= after.file:
+        for number in range(max(1, after.file), max(numbered, default=0) + 1):
+            path = numbered.get(number)
+            if path is None:
+                missing = files.path_of(self.directory, number)
+                self.damages.append(
+                    JournalDamagedError(missing, 0, "the file is missing; later ones are there")
+                )
+            else:
                 yield from self._frames_of(path, after, numbered.get(number + 1))
 
     def _frames_of(self, path: Path, after: Position, successor: Path | None) -> Iterator[Frame]:
         try:
             data = path.read_bytes()
             header, length = files.header_of(path, data)
-            acknowledged = self._acknowledged(successor)
         except JournalDamagedError as error:
             self.damages.append(error)
             return
+        except OSError as error:
+            self.damages.append(JournalDamagedError(path, 0, f"cannot be read: {error.strerror}"))
+            return
+        acknowledged = self._acknowledged(successor)
         opener = _Opener(self, header, hashlib.sha256(data[:length]).digest())
-        chain = files.start_hash(header)
-        for found in scan(data, length, chain):
+        last = files.LastFrame(frames=0, chain=files.start_hash(header))
+        for found in scan(data, length, last.chain):
+            if last == acknowledged:
+                break  # whatever stands here, whole or torn, was never acknowledged
             if isinstance(found, Damage):
                 self._note_damage(path, found, acknowledged)
                 continue
             position = Position(header.file, found.header.number)
             if acknowledged is not None and position.frame > acknowledged.frames:
-                return
-            chain = found.header.chain
+                break
+            last = files.LastFrame(frames=position.frame, chain=found.header.chain)
             if position > after:
                 yield from self._opened(path, opener, data, found)
-        if acknowledged is not None and chain != acknowledged.chain:
+        if acknowledged is not None and last != acknowledged:
             self.damages.append(
                 JournalDamagedError(
                     path, len(data), "its last frames are missing: its successor names another end"
@@ -94,10 +105,16 @@ class JournalReader:
             )
 
     def _acknowledged(self, successor: Path | None) -> files.LastFrame | None:
-        """Where the file before *successor* ends according to it; None when nothing follows."""
+        """Where the file before *successor* ends according to it; None when nothing, or nothing whole, follows.
+
+        Damage in *successor* is its own and is noted when its turn comes.
+        """
         if successor is None:
             return None
-        header, _ = files.header_of(successor, successor.read_bytes())
+        try:
+            header, _ = files.header_of(successor, successor.read_bytes())
+        except (JournalDamagedError, OSError):
+            return None
         return files.LastFrame(frames=header.after_frames, chain=bytes.fromhex(header.after_hash))
 
     def _note_damage(self, path: Path, found: Damage, acknowledged: files.LastFrame | None) -> None:
@@ -109,7 +126,14 @@ class JournalReader:
     def _opened(self, path: Path, opener: "_Opener", data: bytes, found: FoundFrame) -> Iterator[Frame]:
         try:
             yield opener.open(data, found)
-        except (InvalidTag, zstandard.ZstdError, pa.ArrowInvalid, _ChainError) as error:
+        except (
+            InvalidTag,
+            zstandard.ZstdError,
+            pa.ArrowException,
+            OSError,
+            SchemaError,
+            _ChainError,
+        ) as error:
             what = str(error) or "its content was altered"
             self.damages.append(
                 JournalDamagedError(path, found.offset, f"frame {found.header.number}: {what}")
@@ -124,10 +148,10 @@ class _Opener:
     """Opens the frames of one file."""
 
     def __init__(self, reader: JournalReader, header: FileHeader, file_digest: bytes) -> None:
-        if header.schema != reader.dataset.version:
+        if (header.schema, header.encoder) != (reader.dataset.version, ENCODER):
             raise SchemaError(
-                f"journal of {header.dataset}: schema version {header.schema}, this version of applog reads "
-                f"{reader.dataset.version}; please update"
+                f"journal of {header.dataset}: schema version {header.schema}, encoder {header.encoder}; this "
+                f"version of applog reads {reader.dataset.version} and {ENCODER}, please update"
             )
         info = seal_info(header.dataset, header.writer, header.file)
         day = dt.date.fromisoformat(header.day)
@@ -148,6 +172,7 @@ class _Opener:
         if batch.num_rows != found.header.rows:
             raise _ChainError(f"expected {found.header.rows} rows, found {batch.num_rows}")
         if self._reader.deep:
+            batch.validate(full=True)
             lines = memoryview(joined_lines(self._reader.dataset, batch))
             if next_hash(found.header.previous, self._blinding, number, lines) != found.header.chain:
                 raise _ChainError("its lines do not give its chain hash")

@@ -9,6 +9,8 @@ Rules (FORMAT.md 3):
     4. A failed write or fsync ends the file. Its successor names the last acknowledged frame; what stands
        behind it is void. The rows are tried once more there, then refused to their producers.
     5. At most ``PENDING_ROWS`` rows wait; a faster producer is made to wait, never dropped from here.
+    6. After a refusal everything that waits is refused too, and so is what comes, until ``recover``: rows
+       become durable in the order of their submission, without holes.
 """
 
 import datetime as dt
@@ -125,6 +127,7 @@ class JournalWriter:
         self._waiting_rows = 0
         self._state = threading.Condition()
         self._closing = False
+        self._refusal: Exception | None = None
         self._thread = threading.Thread(target=self._run, name=f"journal-{dataset.name}", daemon=True)
         self._thread.start()
 
@@ -135,6 +138,8 @@ class JournalWriter:
             self._state.wait_for(lambda: self._waiting_rows < PENDING_ROWS or self._closing)
             if self._closing:
                 raise JournalWriteError(f"journal {self._directory} is closed")
+            if self._refusal is not None:
+                raise self._refusal
             self._waiting.append((batch, future))
             self._waiting_rows += batch.num_rows
             self._state.notify_all()
@@ -147,6 +152,11 @@ class JournalWriter:
             JournalWriteError: it could not be made durable; none of it is acknowledged.
         """
         return self.submit(batch).result()
+
+    def recover(self) -> None:
+        """Take rows again after a refusal; the producer has counted what it lost."""
+        with self._state:
+            self._refusal = None
 
     def close(self) -> None:
         """Write what waits, then let go of the journal."""
@@ -173,7 +183,7 @@ class JournalWriter:
             try:
                 position = self._commit(pa.concat_batches(batches))
             except Exception as error:  # noqa: BLE001  whatever it is belongs to the producers who wait
-                for future in futures:
+                for future in (*futures, *self._refused(error)):
                     future.set_exception(error)
             else:
                 for future in futures:
@@ -190,6 +200,14 @@ class JournalWriter:
             group, self._waiting, self._waiting_rows = self._waiting, [], 0
             self._state.notify_all()
             return group
+
+    def _refused(self, error: Exception) -> list[Future[Position]]:
+        """Refuse everything from now on; the answer is what was waiting."""
+        with self._state:
+            self._refusal = error
+            waiting, self._waiting, self._waiting_rows = self._waiting, [], 0
+            self._state.notify_all()
+        return [future for _, future in waiting]
 
     def _commit(self, rows: pa.RecordBatch) -> Position:
         for attempt in ("first", "last"):

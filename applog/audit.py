@@ -1,0 +1,51 @@
+"""Who looked at what, and why. The one door to the ``audit`` dataset for commands.
+
+Rules:
+    1. A look is recorded, durably, before its answer is shown.
+    2. The actor is the operating system's user; a name given with ``--as`` is kept beside it, as a claim.
+"""
+
+import os
+import pwd
+from dataclasses import dataclass
+from typing import Any
+
+from retention.dataset import Record
+from retention.records import AUDIT, Audit
+from retention.store import Store
+
+WRITER = "cli"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Actor:
+    """The person behind a command."""
+
+    user_id: str
+    user_name: str
+    claimed_name: str | None
+
+    @classmethod
+    def current(cls, claimed_name: str | None = None) -> "Actor":
+        """The user of this process; behind sudo, the one who called it is told in ``SUDO_USER``."""
+        number = os.getuid()
+        try:
+            name = pwd.getpwuid(number).pw_name
+        except KeyError:
+            name = f"uid-{number}"
+        return cls(
+            user_id=str(number), user_name=name, claimed_name=claimed_name or os.environ.get("SUDO_USER")
+        )
+
+
+def record(store: Store, actor: Actor, **fields: Any) -> None:
+    """Write one audit record; it is durable when this returns."""
+    entry: Record = Audit(
+        timestamp=store.clock(),
+        user_id=actor.user_id,
+        user_name=actor.user_name,
+        claimed_name=actor.claimed_name,
+        **fields,
+    )
+    with store.writer(AUDIT, WRITER) as writer:
+        writer.append(AUDIT.batch([entry]))

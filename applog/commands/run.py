@@ -1,0 +1,51 @@
+"""``applog run``."""
+
+import logging
+import signal
+import threading
+from collections.abc import Callable
+
+import click
+
+from applog.commands import actor_of, settings_of, store_of, use_kernel_cache
+
+
+@click.command("run")
+@click.pass_context
+def command(ctx: click.Context) -> None:
+    r"""Run the appliance in the foreground: show status and import what is put into the inbox folder.
+
+    \b
+        applog --data ./data run
+    """
+    import schedule  # noqa: PLC0415  imports wait until the command runs
+
+    from applog.capture.profile import PROFILES  # noqa: PLC0415
+    from applog.commands.status import command as status  # noqa: PLC0415
+    from applog.inbox import Inbox  # noqa: PLC0415
+    from applog.pipeline import Importer  # noqa: PLC0415
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("schedule").setLevel(logging.WARNING)
+    settings = settings_of(ctx)
+    use_kernel_cache(settings.data_directory)
+    store = store_of(ctx)
+    importer = Importer(store=store, actor=actor_of(ctx), profile=PROFILES[settings.capture.profile])
+    inbox = Inbox(folder=settings.inbox_folder, importer=importer)
+    inbox.prepare()
+    ctx.invoke(status)
+    click.echo(f"watching {inbox.folder} for captures; stop with Ctrl-C")
+    jobs = schedule.Scheduler()
+    jobs.every(settings.inbox.every_seconds).seconds.do(inbox.look)
+    jobs.every().hour.do(store.make_keys_ahead)
+    _until_stopped(jobs.run_pending)
+    click.echo("stopped")
+
+
+def _until_stopped(work: Callable[[], None]) -> None:
+    """Call *work* four times a second until SIGINT or SIGTERM."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    while not stop.wait(0.25):
+        work()
