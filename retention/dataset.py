@@ -164,9 +164,9 @@ class Dataset:
                 else pa.nulls(rows, field.arrow.type)
                 for name, field in self.by_name.items()
             ]
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+        except (ValueError, pa.ArrowNotImplementedError) as error:
             raise SchemaError(f"dataset {self.name}: {error}") from error
-        return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
     def subjects(self, batch: pa.RecordBatch) -> pa.Array:
         """Whose row each is: ``kind ‖ 0x00 ‖ bytes`` as binary, ``none`` where nobody's (subject rule 1)."""

@@ -41,6 +41,8 @@ def encode(dataset: Dataset, batch: pa.RecordBatch) -> pa.Array:
     """
     if not batch.schema.equals(dataset.schema):
         raise SchemaError(f"dataset {dataset.name} version {dataset.version}: the columns are not its schema")
+    if batch.column("@timestamp").null_count:
+        raise SchemaError("@timestamp: expected a time in every row, found none")
     constant = f',"event.dataset":"{dataset.name}","event.schema":{dataset.version}'
     lead = [dataset.by_name[name] for name in _LEAD]
     rest = [field for field in dataset.fields if field.name not in _LEAD]
@@ -108,6 +110,10 @@ def _texts(field: Field, column: pa.Array) -> pa.Array:
     shortest = pc.min(pc.binary_length(column)).as_py()
     if shortest == 0:
         raise SchemaError(f'{field.name}: expected a text or nothing, found ""')
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid as error:
+        raise SchemaError(f"{field.name}: expected UTF-8: {error}") from error
     return _escaped(column)
 
 

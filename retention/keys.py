@@ -10,6 +10,7 @@ Rules (FORMAT.md 3):
 
 import base64
 import datetime as dt
+import fcntl
 import os
 import stat
 from pathlib import Path
@@ -78,16 +79,26 @@ class Recipients:
     def make_ahead(self, today: dt.date) -> None:
         """Make the missing key pairs of *today* and the following days; needs the master key."""
         days = [today + dt.timedelta(days=ahead) for ahead in range(DAYS_AHEAD)]
-        missing = [day for day in days if not self._path(day, "pub").exists()]
-        if not missing:
+        if all(self._path(day, "pub").exists() for day in days):
             return
         make_directory(self._directory)
         master = self._master.read()
-        for day in missing:
+        with (self._directory / "lock").open("wb") as lock:
+            # Two processes at once could leave the private half of one beside the public half of the other.
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            for day in days:
+                if not self._path(day, "pub").exists():
+                    self._make(day, master)
+
+    def _make(self, day: dt.date, master: bytes) -> None:
+        path = self._path(day, "key")
+        if path.exists():  # an interrupted making, or a lost public half: the private one is never replaced
+            private = self._read_private(day)
+        else:
             private = X25519PrivateKey.generate()
             # Private half first: a public key whose private half is lost would swallow records.
-            write_file(self._path(day, "key"), aes_key_wrap(master, private.private_bytes_raw()), mode=0o600)
-            write_file(self._path(day, "pub"), private.public_key().public_bytes_raw())
+            write_file(path, aes_key_wrap(master, private.private_bytes_raw()), mode=0o600)
+        write_file(self._path(day, "pub"), private.public_key().public_bytes_raw())
 
     def seal(self, day: dt.date, secret: bytes, info: bytes) -> bytes:
         """*secret* so that only the keeper of *day*'s private key can read it (HPKE base mode, RFC 9180)."""

@@ -18,7 +18,13 @@ import pyarrow as pa
 
 from retention.dataset import Dataset
 from retention.durable import make_directory, write_file
-from retention.errors import JournalDamagedError, StoreError, StoreExistsError, StoreMissingError
+from retention.errors import (
+    JournalDamagedError,
+    KeyMaterialError,
+    StoreError,
+    StoreExistsError,
+    StoreMissingError,
+)
 from retention.journal.reader import JournalReader
 from retention.journal.writer import Clock, JournalWriter, wall_clock
 from retention.keys import FileMasterKey, Recipients
@@ -62,6 +68,7 @@ class Store:
         Raises:
             StoreExistsError: there is one already.
             StoreError: the directory cannot be written.
+            KeyMaterialError: day keys of an earlier store are there without their master key.
         """
         if (root / "store.json").exists():
             raise StoreExistsError(root)
@@ -76,6 +83,8 @@ class Store:
             store = cls(root, mark, clock)
             master = root / "keys" / "master.key"
             if not master.exists():
+                if any((root / "keys" / "journal").glob("*.key")):
+                    raise KeyMaterialError(f"{root} holds day keys, but the master key {master} is missing")
                 FileMasterKey(master).create()
             store.make_keys_ahead()
             # Last, so that a store whose creation was cut short is not one yet and can be created again.

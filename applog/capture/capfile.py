@@ -82,7 +82,7 @@ class CaptureFile:
         self._index = np.empty((INDEX_ROWS, 6), np.int64)
         self._fill()
         if not self._filled:
-            raise NotACaptureError(f"{name}: {self.problem.what if self.problem else 'the file is empty'}")
+            raise NotACaptureError(f"{name}: {self._why_nothing()}")
 
     def packets(self) -> Iterator[Packets]:
         """Blocks of whole packets in file order; afterwards ``problem`` is final."""
@@ -102,7 +102,7 @@ class CaptureFile:
         major = int(self._buffer[4:6].view(">u2" if big_endian else "<u2")[0])
         if major != 2:
             raise NotACaptureError(f"{self.name}: byte 4: pcap version {major}, expected 2")
-        link = int(self._buffer[20:24].view(order)[0]) & 0x0FFF_FFFF  # above: FCS length
+        link = int(self._buffer[20:24].view(order)[0]) & 0x03FF_FFFF  # above: FCS length
         self.links.add(link)
         settings = np.array([big_endian, nanoseconds, link], np.int64)
         framing = self._kernels.framing
@@ -156,6 +156,9 @@ class CaptureFile:
         taken, reason = read(section, data)
         self.links.update(section.links())
         return taken, reason
+
+    def _why_nothing(self) -> str:
+        return self.problem.what if self.problem else "the file is empty"
 
     def _refill(self, at: int) -> bool:
         """Move what is left from *at* on to the front and read on; False at the end of the file."""

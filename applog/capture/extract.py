@@ -93,8 +93,9 @@ class Extraction:
     def _flows(self, metered: Metered) -> Iterator[Rows]:
         over = (metered.records[:, c.REASON] != c.CONTINUES) & (metered.records[:, c.STATE] & c.PEEKED != 0)
         ended = metered.records[over, c.ORDINAL].tolist()
-        for ordinal in ended:
-            self._namer.finish(ordinal)
+        ends = metered.records[over, c.AT_PACKET].tolist()
+        for ordinal, end in zip(ended, ends, strict=True):
+            self._namer.finish(ordinal, end - 1)
         records = records_of(metered.records)
         if len(records):
             name_of = self._resolver.name_of if self._profile.dns else None

@@ -101,14 +101,15 @@ class LeaseWatcher:
 
 
 def _lease(seen: Sighting, party: _Party, action: str, address: bytes, seconds: int | None) -> Lease:
-    ends = seconds is not None and seconds != dhcp.INFINITE
+    until = seen.time + (seconds or 0) * 1_000_000
+    ends = seconds not in (None, dhcp.INFINITE) and until < c.YEAR_10000
     return Lease(
         timestamp=seen.time,
         action=action,
         source=party.source,
         client_mac=party.mac,
         client_ip=address,
-        until=seen.time + (seconds or 0) * 1_000_000 if ends else None,
+        until=until if ends else None,
         host_name=party.host_name,
         client_id=party.client_id.hex() if party.client_id else None,
         server_ip=party.server,

@@ -48,6 +48,7 @@ class Meter:
         self._settings[c.WANT_DHCP] = 1
         self._flows = np.zeros((pool_rows, c.FLOW_COLUMNS), np.int64)
         self._deadlines = np.full(pool_rows, c.NEVER, np.int64)
+        self._groups = np.full((pool_rows >> c.GROUP_SHIFT) + 1, c.NEVER, np.int64)
         self._heads = np.full(1 << (pool_rows - 1).bit_length(), -1, np.int64)
         self._chain = np.full(pool_rows, -1, np.int64)
         self._out = np.zeros((pool_rows // 64 + _OUT_MARGIN, c.FLOW_COLUMNS), np.int64)
@@ -71,6 +72,7 @@ class Meter:
                 self._settings,
                 self._flows,
                 self._deadlines,
+                self._groups,
                 self._heads,
                 self._chain,
                 self._out,

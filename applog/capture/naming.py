@@ -40,10 +40,14 @@ class Namer:
     def __init__(self) -> None:
         self._names: dict[int, Names] = {}
         self._streams: dict[tuple[int, int], tuple[int, Beginning]] = {}
+        self._read_already: set[tuple[int, int]] = set()
+        """Directions that are decoded: a later copy of their bytes changes nothing."""
 
     def look(self, kind: int, ordinal: int, side: int, position: int, data: bytes, packet: int) -> None:
         """Take one copied segment: *side* 0 is from the originator, 1 from the responder."""
         key = (ordinal, side)
+        if key in self._read_already:
+            return
         kind, beginning = self._continued(key, kind)
         if beginning is None and position == 0:
             if self._read(kind, ordinal, side, data, packet, final=False):
@@ -68,16 +72,17 @@ class Namer:
         """What is known of flow *ordinal*."""
         return self._names.get(ordinal)
 
-    def finish(self, ordinal: int) -> None:
-        """The flow has ended: decode what there is of its unfinished streams."""
+    def finish(self, ordinal: int, packet: int) -> None:
+        """The flow has ended with *packet*: decode what there is of its unfinished streams."""
         for side in (0, 1):
             kind, beginning = self._streams.pop((ordinal, side), (c.P_UNKNOWN, None))
             if beginning is not None and kind != c.P_UNKNOWN:
-                self._read(kind, ordinal, side, beginning.whole, -1, final=True)
+                self._read(kind, ordinal, side, beginning.whole, packet, final=True)
 
     def forget(self, ordinal: int) -> None:
         """The flow's last record is written."""
         self._names.pop(ordinal, None)
+        self._read_already -= {(ordinal, 0), (ordinal, 1)}
 
     def _read(self, kind: int, ordinal: int, side: int, data: bytes, packet: int, *, final: bool) -> bool:
         """Decode *data*; False when it needs more bytes."""
@@ -87,6 +92,7 @@ class Namer:
         found = decode(data, final=final)
         if isinstance(found, tls.Need):
             return False
+        self._read_already.add((ordinal, side))
         if found is not None:
             names = self._names.get(ordinal)
             if names is None:

@@ -34,12 +34,14 @@ class Section:
 
     def add(self, row: tuple[int, int, int, int, int]) -> None:
         """Add an interface: link type, µs per unit as numerator and denominator, offset in s, snap length."""
+        if len(self._rows) == len(self.interfaces):
+            self.interfaces = np.resize(self.interfaces, (2 * len(self._rows), 5))
+        self.interfaces[len(self._rows)] = row
         self._rows.append(row)
-        self.interfaces = np.array(self._rows, np.int64)
 
     def links(self) -> set[int]:
-        """Link types of the interfaces so far."""
-        return {row[0] for row in self._rows}
+        """Link type of the interface that was described last, if any."""
+        return {row[0] for row in self._rows[-1:]}
 
     def full(self) -> bool:
         """Whether no further interface is taken."""

@@ -2,7 +2,7 @@
 
 Rules:
     1. Every engine answers exactly this tree; a contract suite holds them to it.
-    2. A comparison with an absent field is false. ``Not`` is the complement: it keeps records that lack the field.
+    2. A comparison with an absent field is false. ``Not`` is the complement: it keeps those records.
     3. A column that holds a list matches when any one of its elements does.
     4. Text is compared whole and without regard to case. Spans are closed at both ends.
 """
@@ -89,3 +89,16 @@ class Query:
 
     ast: Node
     dataset_name: str
+
+
+def columns_of(node: Node) -> frozenset[str]:
+    """The columns that *node* compares."""
+    match node:
+        case Term(field):
+            return frozenset(field.columns)
+        case Not(part):
+            return columns_of(part)
+        case And(parts) | Or(parts):
+            return frozenset[str]().union(*map(columns_of, parts))
+        case All():
+            return frozenset()

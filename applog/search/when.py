@@ -5,7 +5,7 @@ Rules:
     2. A range is ``[since, until)``. What was written stands for the whole of its smallest unit: a day, a
        minute, a second, a digit of a second. As a lower bound it is the first microsecond of that unit, as
        an upper bound the first one after it: ``--since 2026-11-22 --until 2026-11-22`` is that whole day.
-    3. ``now`` and ``15m``, ``2h``, ``7d``, ``2w`` (that long before now) are instants, the same as either bound.
+    3. ``now`` and ``15m``, ``2h``, ``7d``, ``2w`` (that long before now) are instants, the same both ways.
     4. Years from 2400 are Buddhist era and are converted before the date is checked: 2567 has a 29 February.
     5. Nothing is guessed: two-digit years, month-first dates and impossible dates are refused.
 """
@@ -120,10 +120,10 @@ def _calendar(text: str, found: re.Match[str]) -> tuple[int, int]:
     day = int(found["day"] or found["day_first"])
     if not 1 <= month <= 12:
         raise _error(text, f"expected a month from 1 to 12, found {month}; the day stands before it")
-    clock = [int(found[part] or 0) for part in ("hour", "minute", "second")]
+    hour, minute, second = (int(found[part] or 0) for part in ("hour", "minute", "second"))
     micros = int((found["fraction"] or "").ljust(6, "0"))
     try:
-        moment = datetime(year, month, day, *clock, micros, tzinfo=UTC)
+        moment = datetime(year, month, day, hour, minute, second, micros, tzinfo=UTC)
     except ValueError as error:
         raise _error(text, f"there is no such date or time: {error}") from error
     start = (moment - _EPOCH) // timedelta(microseconds=1) - _offset_us(text, found)

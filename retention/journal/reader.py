@@ -105,9 +105,9 @@ class JournalReader:
             )
 
     def _acknowledged(self, successor: Path | None) -> files.LastFrame | None:
-        """Where the file before *successor* ends according to it; None when nothing, or nothing whole, follows.
+        """Where the file before *successor* ends according to it; None when it does not say.
 
-        Damage in *successor* is its own and is noted when its turn comes.
+        Damage in *successor* is its own, and is noted when its turn comes.
         """
         if successor is None:
             return None
@@ -150,8 +150,8 @@ class _Opener:
     def __init__(self, reader: JournalReader, header: FileHeader, file_digest: bytes) -> None:
         if (header.schema, header.encoder) != (reader.dataset.version, ENCODER):
             raise SchemaError(
-                f"journal of {header.dataset}: schema version {header.schema}, encoder {header.encoder}; this "
-                f"version of applog reads {reader.dataset.version} and {ENCODER}, please update"
+                f"journal of {header.dataset}: schema version {header.schema}, encoder {header.encoder}; "
+                f"this version of applog reads {reader.dataset.version} and {ENCODER}, please update"
             )
         info = seal_info(header.dataset, header.writer, header.file)
         day = dt.date.fromisoformat(header.day)

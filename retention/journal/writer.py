@@ -13,6 +13,7 @@ Rules (FORMAT.md 3):
        become durable in the order of their submission, without holes.
 """
 
+import contextlib
 import datetime as dt
 import fcntl
 import hashlib
@@ -32,9 +33,10 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from retention.dataset import Dataset
 from retention.durable import make_directory, write_all, write_file
 from retention.encoding import ENCODER
-from retention.errors import JournalBusyError, JournalWriteError
+from retention.errors import JournalBusyError, JournalWriteError, SchemaError
 from retention.journal import files
 from retention.journal.frame import (
+    MAX_BODY_BYTES,
     SECRET_BYTES,
     FileHeader,
     FrameHeader,
@@ -88,6 +90,8 @@ class _OpenFile:
         lines = memoryview(joined_lines(dataset, batch))
         chain = next_hash(self.last.chain, self._blinding, number, lines)
         length = len(body) + _GCM_TAG_BYTES
+        if length > MAX_BODY_BYTES:
+            raise JournalWriteError(f"a frame of {length} bytes: expected at most {MAX_BODY_BYTES}")
         header = pack_frame_header(FrameHeader(number, length, batch.num_rows, self.last.chain, chain))
         sealed = self._cipher.encrypt(nonce(number), body, self._digest + header)
         write_all(self.descriptor, header + sealed + trailer(header, sealed))
@@ -97,8 +101,9 @@ class _OpenFile:
         self.newest = now
 
     def close(self) -> None:
-        """Give the file and its lock up."""
-        os.close(self.descriptor)
+        """Give the file and its lock up; what counts in it is durable, so an error here changes nothing."""
+        with contextlib.suppress(OSError):
+            os.close(self.descriptor)
 
 
 class JournalWriter:
@@ -119,9 +124,13 @@ class JournalWriter:
         self._clock = clock
         make_directory(directory)
         self._lock = _locked(directory, wait_seconds)
-        numbered = files.numbered(directory)
-        self._number = max(numbered, default=0)
-        self._last = files.recover(numbered[self._number]) if numbered else files.NO_PREDECESSOR
+        try:
+            numbered = files.numbered(directory)
+            self._number = max(numbered, default=0)
+            self._last = files.recover(numbered[self._number]) if numbered else files.NO_PREDECESSOR
+        except BaseException:
+            os.close(self._lock)
+            raise
         self._file: _OpenFile | None = None
         self._waiting: list[tuple[pa.RecordBatch, Future[Position]]] = []
         self._waiting_rows = 0
@@ -132,8 +141,16 @@ class JournalWriter:
         self._thread.start()
 
     def submit(self, batch: pa.RecordBatch) -> Future[Position]:
-        """Queue *batch* (without event.id and event.ingested); the future is done when it is durable."""
+        """Queue *batch* (without event.id and event.ingested); the future is done when it is durable.
+
+        Raises:
+            SchemaError: *batch* is not of the dataset's schema. A value that has no line comes by the future.
+            JournalWriteError: the journal is closed, or refused earlier rows.
+        """
+        if not batch.schema.equals(self._dataset.schema):
+            raise SchemaError(f"journal {self._directory}: the columns are not those of {self._dataset.name}")
         future: Future[Position] = Future()
+        future.set_running_or_notify_cancel()  # from here on nobody can cancel it under the writer's hands
         with self._state:
             self._state.wait_for(lambda: self._waiting_rows < PENDING_ROWS or self._closing)
             if self._closing:
@@ -161,13 +178,12 @@ class JournalWriter:
     def close(self) -> None:
         """Write what waits, then let go of the journal."""
         with self._state:
-            self._closing = True
+            first, self._closing = not self._closing, True
             self._state.notify_all()
         self._thread.join()
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-        os.close(self._lock)
+        if first:
+            self._give_up_file()
+            os.close(self._lock)
 
     def __enter__(self) -> Self:
         return self
@@ -255,9 +271,9 @@ class JournalWriter:
         return _OpenFile(files.path_of(self._directory, number), header, secret, now)
 
     def _give_up_file(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
 
     def _stamped(self, rows: pa.RecordBatch, file: _OpenFile, now: int) -> pa.RecordBatch:
         """*rows* with event.id and event.ingested."""

@@ -4,7 +4,7 @@ Rules:
     1. Import the compiled modules through ``compiled()`` only: it sets the cache directory first, and
        keeps numba (0.5 s, 150 MiB) out of processes that do not capture.
     2. A Numba cache does not notice that a helper or constant in another file changed. So the cache
-       directory is named by the digest of every file of this package and of the flavour.
+       directory is named by the digest of every file of this package.
     3. Settings reach a kernel as arguments, never as globals.
 """
 
@@ -13,9 +13,6 @@ import os
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
-
-FLAVOUR = "checked"
-"""The shipped build has bounds checks."""
 
 
 class Kernels(NamedTuple):
@@ -31,7 +28,7 @@ def cache_directory() -> Path:
     base = (
         Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "applog"
     )
-    digest = hashlib.sha256(FLAVOUR.encode())
+    digest = hashlib.sha256()
     for source in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(source.read_bytes())
     return base / f"kernel-{digest.hexdigest()[:16]}"

@@ -71,7 +71,9 @@ C_SHORT_LINK, C_SHORT_IP, C_BAD_VERSION, C_BAD_HEADER_LENGTH, C_BAD_LENGTH, C_BA
 )
 C_VLAN_DEPTH, C_CUT_TRANSPORT, C_BAD_TRANSPORT, C_BEYOND_WIRE, C_PEEKS_CAPPED = 31, 32, 33, 34, 35
 BYTES_OF = 32  # a packet without an IP header adds its bytes this far behind its counter
-STATE_SIZE = 80
+AGES, AGE_CLASSES = 80, 2048  # scratch: how many flows have been idle for how long
+PACKET = AGES + AGE_CLASSES  # scratch: the packet that is being read, PARSED numbers
+STATE_SIZE = PACKET + 16
 
 # --- parsed packet columns ----------------------------------------------------------------------------
 X_PAYLOAD, X_SEEN, X_DATA, X_FLAGS, X_SEQUENCE, X_BYTES, X_MAC_FROM, X_MAC_TO, X_PROTOCOL = (
@@ -98,5 +100,8 @@ PEEK_WINDOW = 16_384
 """Bytes of each direction's beginning that may be looked at."""
 PEEK_SEGMENTS = 48
 """Segments copied per direction at most: a bound on retransmissions."""
+
+GROUP_SHIFT = 6
+"""Rows are scanned in groups of 64, each with the earliest deadline in it."""
 
 FIN, SYN, RST, ACK = 1, 2, 4, 16

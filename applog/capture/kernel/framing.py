@@ -7,8 +7,9 @@ Rules:
     4. What is wrong is answered as a status with its offset; nothing is skipped in silence.
 """
 
-import numba
 import numpy as np
+
+from applog.capture.kernel.build import kernel
 
 # Columns of a packet index row.
 OFFSET, CAPTURED, WIRE, TIME, LINK, INTERFACE = 0, 1, 2, 3, 4, 5
@@ -31,7 +32,7 @@ MAX_RECORD = 1 << 24
 """No link layer has frames of 16 MiB; a longer record is a damaged length."""
 
 
-@numba.njit(cache=True, boundscheck=True, nogil=True)
+@kernel()
 def _u32(block, at, swapped):
     b0, b1, b2, b3 = (
         np.int64(block[at]),
@@ -44,11 +45,8 @@ def _u32(block, at, swapped):
     return b3 << 24 | b2 << 16 | b1 << 8 | b0
 
 
-@numba.njit(
+@kernel(
     "UniTuple(int64, 3)(uint8[::1], int64, int64, int64[::1], int64[:, ::1])",
-    cache=True,
-    boundscheck=True,
-    nogil=True,
 )
 def walk_pcap(block, start, end, settings, index):
     """Index the records of block[start:end]; settings = (big-endian, nanoseconds, link type).
@@ -80,7 +78,7 @@ def walk_pcap(block, start, end, settings, index):
     return count, at, MORE
 
 
-@numba.njit(cache=True, boundscheck=True, nogil=True)
+@kernel()
 def _microseconds(units, numerator, denominator, offset_seconds):
     """Units × numerator / denominator µs, floored, without overflow on the way."""
     whole = units // denominator
@@ -89,7 +87,7 @@ def _microseconds(units, numerator, denominator, offset_seconds):
     return whole * numerator + rest * numerator // denominator + offset_seconds * 1_000_000
 
 
-@numba.njit(cache=True, boundscheck=True, nogil=True)
+@kernel()
 def _packet_block(block, at, length, kind, swapped, known, interfaces, index, count):
     """Fill one index row from an enhanced (6), simple (3) or obsolete (2) packet block; 0 or a status."""
     interface = np.int64(0)
@@ -131,11 +129,8 @@ def _packet_block(block, at, length, kind, swapped, known, interfaces, index, co
     return 0
 
 
-@numba.njit(
+@kernel(
     "UniTuple(int64, 3)(uint8[::1], int64, int64, int64[::1], int64[:, ::1], int64[:, ::1])",
-    cache=True,
-    boundscheck=True,
-    nogil=True,
 )
 def walk_pcapng(block, start, end, settings, interfaces, index):
     """Index the packet blocks of block[start:end]; settings = (big-endian, number of interfaces).

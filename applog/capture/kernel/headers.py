@@ -6,9 +6,9 @@ Rules:
     3. Only the outermost IP header counts; a tunnel is marked, not entered.
 """
 
-import numba
 import numpy as np
 
+from applog.capture.kernel.build import kernel
 from applog.capture.kernel.columns import (
     A_HIGH,
     A_LOW,
@@ -66,24 +66,24 @@ from applog.capture.kernel.columns import (
 )
 
 
-@numba.njit(cache=True, boundscheck=True, nogil=True)
+@kernel()
 def u16(block, at):
     """Two bytes, big-endian."""
     return np.int64(block[at]) << 8 | np.int64(block[at + 1])
 
 
-@numba.njit(cache=True, boundscheck=True, nogil=True)
+@kernel()
 def u32(block, at):
     """Four bytes, big-endian."""
     return u16(block, at) << 16 | u16(block, at + 2)
 
 
-@numba.njit(cache=True, boundscheck=True, nogil=True)
+@kernel()
 def _u48(block, at):
     return u16(block, at) << 32 | u32(block, at + 2)
 
 
-@numba.njit(cache=True, boundscheck=True, nogil=True)
+@kernel()
 def _link(block, at, end, link, x):
     """Strip the link layer: offset of the IP header, or minus the counter of why there is none."""
     x[META] = 0
@@ -153,7 +153,7 @@ def _link(block, at, end, link, x):
     return -C_LLC if kind < 0x600 else -C_NOT_IP
 
 
-@numba.njit(cache=True, boundscheck=True, nogil=True)
+@kernel()
 def _ipv4(block, at, end, on_wire, x, z):
     """Read an IPv4 header: (where the transport header is, bytes from there by the IP length).
 
@@ -185,7 +185,7 @@ def _ipv4(block, at, end, on_wire, x, z):
     return at + header, total - header
 
 
-@numba.njit(cache=True, boundscheck=True, nogil=True)
+@kernel()
 def _ipv6(block, at, end, on_wire, x, z):
     """Read an IPv6 header and its extension chain (RFC 8200 section 4), as ``_ipv4``."""
     if at + 40 > end:
@@ -228,7 +228,7 @@ def _ipv6(block, at, end, on_wire, x, z):
     return here, max(at + total - here, 0)
 
 
-@numba.njit(cache=True, boundscheck=True, nogil=True)
+@kernel()
 def _transport(block, at, end, length, x, z):
     """Read ports, flags and where the payload lies; what the capture or the sender cut is counted."""
     protocol = x[META] & 0xFF
@@ -280,7 +280,7 @@ def _transport(block, at, end, length, x, z):
     x[X_SEEN] = max(min(end - at - header, length - header), 0)
 
 
-@numba.njit(cache=True, boundscheck=True, nogil=True)
+@kernel()
 def _udp_protocol(block, x):
     """What a UDP datagram carries, by its port and, for DNS, its header (RFC 1035 section 4.1.1)."""
     low, high = x[PORTS] & 0xFFFF, x[PORTS] >> 16
@@ -308,7 +308,7 @@ def _udp_protocol(block, x):
     return P_NONE
 
 
-@numba.njit(cache=True, boundscheck=True, nogil=True)
+@kernel()
 def parse(block, at, captured, wire, link, x, z):
     """Fill *x* from a packet; False when it has no IP header, which is counted with its bytes."""
     end = at + captured

@@ -12,9 +12,9 @@ Rules (each is tested in tests/applog/capture/test_meter.py):
        and signed into floats.
 """
 
-import numba
 import numpy as np
 
+from applog.capture.kernel.build import kernel
 from applog.capture.kernel.columns import (
     A_BASE,
     A_HIGH,
@@ -54,6 +54,7 @@ from applog.capture.kernel.columns import (
     META_PORTLESS,
     MIDSTREAM,
     OFFSET,
+    PACKET,
     PARSED,
     PEEK_WINDOW,
     PORTS,
@@ -105,10 +106,11 @@ from applog.capture.kernel.table import (
     idle_time,
     new_flow,
     scan,
+    wake,
 )
 
 
-@numba.njit(cache=True, boundscheck=True, nogil=True)
+@kernel()
 def _reverse(x):
     """Exchange the ends of a parsed packet."""
     x[A_HIGH], x[B_HIGH] = x[B_HIGH], x[A_HIGH]
@@ -117,12 +119,12 @@ def _reverse(x):
     x[X_MAC_FROM], x[X_MAC_TO] = x[X_MAC_TO], x[X_MAC_FROM]
 
 
-@numba.njit(cache=True, boundscheck=True, nogil=True)
+@kernel()
 def _is_tcp(x):
     return x[META] & 0xFF == 6 and x[META] & (META_FRAGMENT | META_PORTLESS) == 0
 
 
-@numba.njit(cache=True, boundscheck=True, nogil=True)
+@kernel()
 def _superseded(f, x, from_b, time):
     """Whether the packet cannot belong to the flow that has its key: why that one ends, or 0."""
     if time - f[LAST] >= idle_time(f) or time >= f[CLOSE_AT]:
@@ -136,7 +138,7 @@ def _superseded(f, x, from_b, time):
     return np.int64(CONTINUES)
 
 
-@numba.njit(cache=True, boundscheck=True, nogil=True)
+@kernel()
 def _count(f, x, from_b, time):
     """Add the packet to its flow."""
     if f[SLICE_START] < 0:
@@ -157,7 +159,7 @@ def _count(f, x, from_b, time):
         f[STATE] |= ANSWERED
 
 
-@numba.njit(cache=True, boundscheck=True, nogil=True)
+@kernel()
 def _tcp(f, x, from_b, time):
     """Follow the connection's opening and closing (RFC 9293 section 3.3.2, as an onlooker)."""
     flags = x[X_FLAGS]
@@ -179,8 +181,8 @@ def _tcp(f, x, from_b, time):
         f[CLOSE_AT] = time + LINGER
 
 
-@numba.njit(cache=True, boundscheck=True, nogil=True)
-def _packet(block, time, x, settings, flows, deadlines, heads, chain, out, peeks, peek_bytes, z):
+@kernel()
+def _packet(block, time, x, settings, flows, deadlines, groups, heads, chain, out, peeks, peek_bytes, z):
     """Count one parsed packet in its flow. The caller has made room in every output and in the table."""
     seed = settings[SEED]
     row, from_b = find(x, flows, heads, chain, seed)
@@ -190,7 +192,8 @@ def _packet(block, time, x, settings, flows, deadlines, heads, chain, out, peeks
             emit(row, reason, flows, out, z)
             drop(row, flows, deadlines, heads, chain, z, seed)
             row = -1
-    if row < 0:
+    is_new = row < 0
+    if is_new:
         from_b = _is_tcp(x) and x[X_FLAGS] & (SYN | ACK) == SYN | ACK
         if from_b:
             _reverse(x)
@@ -200,17 +203,19 @@ def _packet(block, time, x, settings, flows, deadlines, heads, chain, out, peeks
         if _is_tcp(x) and x[X_FLAGS] & (SYN | ACK) != SYN:
             flows[row, STATE] |= MIDSTREAM
     f = flows[row]
+    closing = f[CLOSE_AT]
     _count(f, x, from_b, time)
     if _is_tcp(x):
         _tcp(f, x, from_b, time)
         look_at_stream(block, f, x, from_b, time, settings, peeks, peek_bytes, z)
     elif x[META] & 0xFF == 17:
         look_at_datagram(block, f, x, from_b, time, settings, peeks, peek_bytes, z)
-    deadlines[row] = deadline(f)
+    if is_new or closing != f[CLOSE_AT]:
+        wake(row, deadline(f), deadlines, groups)
 
 
-@numba.njit(cache=True, boundscheck=True, nogil=True)
-def _advance(time, events, flows, deadlines, heads, chain, out, z, seed):
+@kernel()
+def _advance(time, events, flows, deadlines, groups, heads, chain, out, z, seed):
     """Move the packet clock to *time*, ending what is due; True when done, False when an output is full."""
     clock = z[Z_CLOCK]
     if clock >= 0 and (time < clock - JUMP_BACK or time > clock + JUMP_AHEAD):
@@ -233,29 +238,40 @@ def _advance(time, events, flows, deadlines, heads, chain, out, z, seed):
         z[Z_SECOND] = time // SECOND
         return True
     if time // SECOND > z[Z_SECOND]:
-        if not scan(time // SECOND * SECOND, flows, deadlines, heads, chain, out, z, seed):
+        if not scan(time // SECOND * SECOND, flows, deadlines, groups, heads, chain, out, z, seed):
             return False
         z[Z_SECOND] = time // SECOND
     z[Z_CLOCK] = max(clock, time)
     return True
 
 
-@numba.njit(
+@kernel(
     "int64(uint8[::1], int64[:, ::1], int64, int64, int64[::1], int64[:, ::1], int64[::1], int64[::1],"
-    " int64[::1], int64[:, ::1], int64[:, ::1], uint8[::1], int64[:, ::1], int64[::1])",
-    cache=True,
-    boundscheck=True,
-    nogil=True,
+    " int64[::1], int64[::1], int64[:, ::1], int64[:, ::1], uint8[::1], int64[:, ::1], int64[::1])",
 )
 def meter(
-    block, index, first, count, settings, flows, deadlines, heads, chain, out, peeks, peek_bytes, events, z
+    block,
+    index,
+    first,
+    count,
+    settings,
+    flows,
+    deadlines,
+    groups,
+    heads,
+    chain,
+    out,
+    peeks,
+    peek_bytes,
+    events,
+    z,
 ):
     """Meter packets index[first:count] of *block*; the answer is the first one that was not taken.
 
     It is less than *count* when an output is full: the caller empties out, peeks and events, sets Z_OUT,
     Z_PEEKS, Z_PEEK_BYTES and Z_EVENTS to zero and calls again from there.
     """
-    x = np.zeros(PARSED, np.int64)
+    x = z[PACKET : PACKET + PARSED]
     rows = flows.shape[0]
     for i in range(first, count):
         if (
@@ -268,23 +284,22 @@ def meter(
         timeless = time < 0 or time >= YEAR_10000
         if timeless:
             time = max(z[Z_CLOCK], 0)
-        if not _advance(time, events, flows, deadlines, heads, chain, out, z, settings[SEED]):
+        if not _advance(time, events, flows, deadlines, groups, heads, chain, out, z, settings[SEED]):
             return i
         if z[Z_FREE] < 0 and z[Z_HIGH] == rows:
             evict(flows, deadlines, heads, chain, out, z, settings[SEED])
         z[C_NO_TIME] += timeless
         z[C_PACKETS] += 1
         if parse(block, index[i, OFFSET], index[i, CAPTURED], index[i, WIRE], index[i, LINK], x, z):
-            _packet(block, time, x, settings, flows, deadlines, heads, chain, out, peeks, peek_bytes, z)
+            _packet(
+                block, time, x, settings, flows, deadlines, groups, heads, chain, out, peeks, peek_bytes, z
+            )
         z[Z_PACKET] += 1
     return count
 
 
-@numba.njit(
+@kernel(
     "boolean(int64[::1], int64[:, ::1], int64[::1], int64[::1], int64[::1], int64[:, ::1], int64[::1])",
-    cache=True,
-    boundscheck=True,
-    nogil=True,
 )
 def flush(settings, flows, deadlines, heads, chain, out, z):
     """End every flow (end of the capture); False when the output is full and must be emptied first."""

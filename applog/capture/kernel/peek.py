@@ -6,9 +6,9 @@ Rules:
     2. What the profile leaves out is not copied at all.
 """
 
-import numba
 import numpy as np
 
+from applog.capture.kernel.build import kernel
 from applog.capture.kernel.columns import (
     A_BASE,
     A_COPIES,
@@ -54,7 +54,7 @@ from applog.capture.kernel.columns import (
 from applog.capture.kernel.headers import u16, u32
 
 
-@numba.njit(cache=True, boundscheck=True, nogil=True)
+@kernel()
 def _http_start(block, at, seen):
     """Whether bytes begin like an HTTP/1 request or response (RFC 9112 sections 3 and 4)."""
     if seen < 8:
@@ -82,7 +82,7 @@ def _http_start(block, at, seen):
     )
 
 
-@numba.njit(cache=True, boundscheck=True, nogil=True)
+@kernel()
 def _headers_end(block, at, seen):
     """Length up to and including the empty line, or what to wait for when it is not there yet."""
     for i in range(at + 3, at + seen):
@@ -91,7 +91,7 @@ def _headers_end(block, at, seen):
     return np.int64(PEEK_WINDOW // 2)
 
 
-@numba.njit(cache=True, boundscheck=True, nogil=True)
+@kernel()
 def _classify(block, f, x, side, settings):
     """What a stream's first payload begins: set the flow's protocol and how many bytes are wanted."""
     at, seen = x[X_DATA], x[X_SEEN]
@@ -114,11 +114,12 @@ def _classify(block, f, x, side, settings):
         f[A_NEED + side] = _headers_end(block, at, seen) if settings[WANT_NAMES] else 0
 
 
-@numba.njit(cache=True, boundscheck=True, nogil=True)
+@kernel()
 def _peek(block, f, kind, from_b, time, position, at, length, peeks, peek_bytes, z):
     """Copy bytes worth a look, with the flow as it is."""
     n, start = z[Z_PEEKS], z[Z_PEEK_BYTES]
-    peeks[n, :FLOW_COLUMNS] = f
+    for column in range(FLOW_COLUMNS):
+        peeks[n, column] = f[column]
     peeks[n, K_KIND] = kind
     peeks[n, K_FROM_B] = 1 if from_b else 0
     peeks[n, K_TIME] = time
@@ -126,13 +127,14 @@ def _peek(block, f, kind, from_b, time, position, at, length, peeks, peek_bytes,
     peeks[n, K_START] = start
     peeks[n, K_LENGTH] = length
     peeks[n, K_PACKET] = z[Z_PACKET]
-    peek_bytes[start : start + length] = block[at : at + length]
+    for i in range(length):
+        peek_bytes[start + i] = block[at + i]
     z[Z_PEEKS] = n + 1
     z[Z_PEEK_BYTES] = start + length
     f[STATE] |= PEEKED
 
 
-@numba.njit(cache=True, boundscheck=True, nogil=True)
+@kernel()
 def look_at_stream(block, f, x, from_b, time, settings, peeks, peek_bytes, z):
     """Copy the part of a TCP segment that lies in the wanted beginning of its direction."""
     side = 1 if from_b else 0
@@ -162,7 +164,7 @@ def look_at_stream(block, f, x, from_b, time, settings, peeks, peek_bytes, z):
         f[A_NEED + side] = 0
 
 
-@numba.njit(cache=True, boundscheck=True, nogil=True)
+@kernel()
 def look_at_datagram(block, f, x, from_b, time, settings, peeks, peek_bytes, z):
     """Copy a datagram that a decoder of this profile reads."""
     protocol = x[X_PROTOCOL]

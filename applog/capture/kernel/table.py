@@ -6,9 +6,9 @@ Rules:
     3. A full table gives up the most idle 1/64, unanswered flows first, and counts them.
 """
 
-import numba
 import numpy as np
 
+from applog.capture.kernel.build import kernel
 from applog.capture.kernel.columns import (
     A_BASE,
     A_HIGH,
@@ -17,6 +17,8 @@ from applog.capture.kernel.columns import (
     A_MAC,
     A_NEED,
     A_PACKETS,
+    AGE_CLASSES,
+    AGES,
     ANSWERED,
     AT_PACKET,
     B_BASE,
@@ -32,7 +34,9 @@ from applog.capture.kernel.columns import (
     CONTINUES,
     FIRST_PACKET,
     FIRST_SLICE,
+    FLOW_COLUMNS,
     FLOW_START,
+    GROUP_SHIFT,
     LAST,
     META,
     META_FRAGMENT,
@@ -68,7 +72,7 @@ from applog.capture.kernel.columns import (
 )
 
 
-@numba.njit(cache=True, boundscheck=True, nogil=True)
+@kernel()
 def _end_hash(high, low, port, seed):
     h = (high ^ seed) * 0x2545F4914F6CDD1D
     h = (h ^ h >> 32 ^ low) * 0x1B03738712FAD5C9
@@ -76,7 +80,7 @@ def _end_hash(high, low, port, seed):
     return h ^ h >> 31
 
 
-@numba.njit(cache=True, boundscheck=True, nogil=True)
+@kernel()
 def _bucket(a_high, a_low, b_high, b_low, ports, meta, seed, mask):
     """Bucket of a key, the same for both directions."""
     h = _end_hash(a_high, a_low, ports >> 16, seed) + _end_hash(b_high, b_low, ports & 0xFFFF, seed)
@@ -84,7 +88,7 @@ def _bucket(a_high, a_low, b_high, b_low, ports, meta, seed, mask):
     return (h ^ h >> 33) & mask
 
 
-@numba.njit(cache=True, boundscheck=True, nogil=True)
+@kernel()
 def find(x, flows, heads, chain, seed):
     """Row of the packet's flow (or -1), and whether the packet comes from its responder."""
     row = heads[
@@ -114,7 +118,7 @@ def find(x, flows, heads, chain, seed):
     return row, False
 
 
-@numba.njit(cache=True, boundscheck=True, nogil=True)
+@kernel()
 def idle_time(f):
     """How long the flow may be silent."""
     protocol = f[META] & 0xFF
@@ -126,14 +130,14 @@ def idle_time(f):
     return 60 * SECOND if answered else 30 * SECOND
 
 
-@numba.njit(cache=True, boundscheck=True, nogil=True)
+@kernel()
 def deadline(f):
     """When the next scan must look at the flow."""
     at = min(f[LAST] + idle_time(f), f[CLOSE_AT])
     return min(at, f[NEXT_SLICE])
 
 
-@numba.njit(cache=True, boundscheck=True, nogil=True)
+@kernel()
 def emit(row, reason, flows, out, z):
     """Copy a flow to the output and begin its next slice.
 
@@ -143,7 +147,8 @@ def emit(row, reason, flows, out, z):
     f = flows[row]
     if f[A_PACKETS] + f[B_PACKETS] > 0 or (reason != CONTINUES and f[STATE] & PEEKED):
         n = z[Z_OUT]
-        out[n, :] = f
+        for column in range(FLOW_COLUMNS):
+            out[n, column] = f[column]
         out[n, REASON] = reason
         out[n, AT_PACKET] = z[Z_PACKET]
         z[Z_OUT] = n + 1
@@ -153,7 +158,7 @@ def emit(row, reason, flows, out, z):
         f[SLICE_START] = -1
 
 
-@numba.njit(cache=True, boundscheck=True, nogil=True)
+@kernel()
 def drop(row, flows, deadlines, heads, chain, z, seed):
     """Take a flow out of its bucket and give its row back."""
     f = flows[row]
@@ -171,7 +176,7 @@ def drop(row, flows, deadlines, heads, chain, z, seed):
     z[Z_LIVE] -= 1
 
 
-@numba.njit(cache=True, boundscheck=True, nogil=True)
+@kernel()
 def end_reason(f):
     """Why a flow that nothing else ended is over."""
     if f[STATE] & RESET:
@@ -179,38 +184,67 @@ def end_reason(f):
     return R_CLOSED if f[STATE] & CLOSED else R_IDLE
 
 
-@numba.njit(cache=True, boundscheck=True, nogil=True)
-def scan(now, flows, deadlines, heads, chain, out, z, seed):
-    """Handle every flow due at *now*, from row Z_SCAN on; True when done, False when the output is full."""
+@kernel()
+def scan(now, flows, deadlines, groups, heads, chain, out, z, seed):
+    """Handle every flow due at *now*, from row Z_SCAN on; True when done, False when the output is full.
+
+    Deadlines are lower bounds, for packets only ever postpone them; so are the groups' minima of them.
+    """
     row = z[Z_SCAN]
     while row < z[Z_HIGH]:
-        if deadlines[row] <= now:
-            if z[Z_OUT] == out.shape[0]:
-                z[Z_SCAN] = row
-                return False
-            f = flows[row]
-            if f[CLOSE_AT] <= now or f[LAST] + idle_time(f) <= now:
-                emit(row, end_reason(f), flows, out, z)
-                drop(row, flows, deadlines, heads, chain, z, seed)
-            else:
-                emit(row, CONTINUES, flows, out, z)
-                f[NEXT_SLICE] += NEXT_SLICES * (1 + (now - f[NEXT_SLICE]) // NEXT_SLICES)
-                deadlines[row] = deadline(f)
+        group = row >> GROUP_SHIFT
+        if groups[group] > now:
+            row = (group + 1) << GROUP_SHIFT
+            continue
+        if deadlines[row] <= now and not _due(row, now, flows, deadlines, heads, chain, out, z, seed):
+            z[Z_SCAN] = row
+            return False
         row += 1
+        if row >> GROUP_SHIFT != group or row == z[Z_HIGH]:
+            earliest = np.int64(NEVER)
+            for member in range(group << GROUP_SHIFT, row):
+                earliest = min(earliest, deadlines[member])
+            groups[group] = earliest
     z[Z_SCAN] = 0
     if z[Z_LIVE] == 0:
         _clear(z)
     return True
 
 
-@numba.njit(cache=True, boundscheck=True, nogil=True)
+@kernel()
+def _due(row, now, flows, deadlines, heads, chain, out, z, seed):
+    """End the flow, begin its next slice, or only learn its real deadline; False when the output is full."""
+    f = flows[row]
+    deadlines[row] = deadline(f)
+    if deadlines[row] > now:
+        return True
+    if z[Z_OUT] == out.shape[0]:
+        return False
+    if f[CLOSE_AT] <= now or f[LAST] + idle_time(f) <= now:
+        emit(row, end_reason(f), flows, out, z)
+        drop(row, flows, deadlines, heads, chain, z, seed)
+    else:
+        emit(row, CONTINUES, flows, out, z)
+        f[NEXT_SLICE] += NEXT_SLICES * (1 + (now - f[NEXT_SLICE]) // NEXT_SLICES)
+        deadlines[row] = deadline(f)
+    return True
+
+
+@kernel()
+def wake(row, at, deadlines, groups):
+    """Have the scan look at *row* at *at* at the latest."""
+    deadlines[row] = min(deadlines[row], at)
+    groups[row >> GROUP_SHIFT] = min(groups[row >> GROUP_SHIFT], at)
+
+
+@kernel()
 def _clear(z):
     """Forget the free list of an empty table, so that scans are short again."""
     z[Z_HIGH] = 0
     z[Z_FREE] = -1
 
 
-@numba.njit(cache=True, boundscheck=True, nogil=True)
+@kernel()
 def drain(reason, flows, deadlines, heads, chain, out, z, seed):
     """End every flow; True when done, False when the output is full."""
     row = z[Z_SCAN]
@@ -229,15 +263,16 @@ def drain(reason, flows, deadlines, heads, chain, out, z, seed):
     return True
 
 
-@numba.njit(cache=True, boundscheck=True, nogil=True)
+@kernel()
 def evict(flows, deadlines, heads, chain, out, z, seed):
     """Make room in a full table: the most idle 1/64, unanswered first. The caller has room for them."""
     target = max(z[Z_HIGH] // 64, 1)
-    ages = np.zeros(2 * 1024, np.int64)  # a histogram of idle seconds: unanswered, then answered
+    ages = z[AGES : AGES + AGE_CLASSES]  # a histogram of idle seconds: answered, then unanswered
+    ages[:] = 0
     for row in range(z[Z_HIGH]):
         ages[_age_class(flows[row], z[Z_CLOCK])] += 1
     left = target
-    limit = 2 * 1024
+    limit = np.int64(AGE_CLASSES)
     while limit > 0 and left > 0:
         limit -= 1
         left -= ages[limit]
@@ -256,13 +291,13 @@ def evict(flows, deadlines, heads, chain, out, z, seed):
                 evicted += 1
 
 
-@numba.njit(cache=True, boundscheck=True, nogil=True)
+@kernel()
 def _age_class(f, clock):
     idle = min(max(clock - f[LAST], 0) // SECOND, 1023)
     return idle if f[STATE] & ANSWERED else 1024 + idle
 
 
-@numba.njit(cache=True, boundscheck=True, nogil=True)
+@kernel()
 def new_flow(x, time, flows, heads, chain, z, seed):
     """Put a flow with the packet's key into the table; the packet is from the originator."""
     if z[Z_FREE] >= 0:

@@ -61,8 +61,7 @@ def metered(kernels: Kernels) -> Callable[..., Outcome]:
             for one in meter.feed(part):
                 rows.append(one.records.copy())
                 jumps += one.events.tolist()
-        for one in meter.finish():
-            rows.append(one.records.copy())
+        rows.extend([one.records.copy() for one in meter.finish()])
         records = plain_records(records_of(np.concatenate(rows)))
         return Outcome(
             sorted(records, key=lambda one: (one.at_packet, one.ordinal)),
@@ -94,19 +93,20 @@ def lines(kernels: Kernels) -> Callable[..., dict[str, bytes]]:
     def run(source: Any, profile: str = "standard", *, link: int = 1) -> dict[str, bytes]:
         found = dict.fromkeys(DATASETS, b"")
         for name, batch in _batches(kernels, source, profile, link):
+            if name == "coverage":  # the pipeline knows the source, not the extraction
+                at = batch.schema.get_field_index("coverage.source")
+                batch = batch.set_column(at, batch.schema.field(at), pa.array(["test"] * len(batch)))  # noqa: PLW2901
             found[name] += "".join(encode(DATASETS[name], batch).to_pylist()).encode()
         return found
 
     return run
 
 
-def _batches(
-    kernels: Kernels, source: Any, profile: str, link: int
-) -> Iterable[tuple[str, pa.RecordBatch]]:
-    if not isinstance(source, bytes | io.IOBase):
+def _batches(kernels: Kernels, source: Any, profile: str, link: int) -> Iterable[tuple[str, pa.RecordBatch]]:
+    if not isinstance(source, bytes | CaptureFile):
         source = b"".join(pcap(source, linktype=link))
-    stream: Any = io.BytesIO(source) if isinstance(source, bytes) else source
-    extraction = Extraction(CaptureFile(stream, "test", kernels), PROFILES[profile], kernels)
+    capture = CaptureFile(io.BytesIO(source), "test", kernels) if isinstance(source, bytes) else source
+    extraction = Extraction(capture, PROFILES[profile], kernels)
     for rows in extraction.rows():
         yield rows.dataset.name, rows.batch
 

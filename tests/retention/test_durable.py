@@ -1,0 +1,101 @@
+"""Durable writes: whole or not at all, in the order that survives a power cut."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from retention.durable import make_directory, sync_directory, write_all, write_file
+from tests.support.disk import Disk
+
+
+def test_the_order_of_the_calls(tmp_path: Path, disk: Disk) -> None:
+    """Write, sync the bytes, name them, sync the name: any other order can lose the file."""
+    write_file(tmp_path / "file", b"bytes")
+
+    assert disk.calls == ["open", "write", "fsync", "close", "rename", "open", "fsync", "close"]
+
+
+def test_the_file_is_as_asked(tmp_path: Path) -> None:
+    """Contents and mode are those given; only the file is left there; an existing one is replaced."""
+    path = tmp_path / "file"
+    write_file(path, b"old")
+
+    write_file(path, b"new", mode=0o600)
+
+    assert path.read_bytes() == b"new"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert os.listdir(tmp_path) == ["file"]  # noqa: PTH208  hidden files too
+
+
+@pytest.mark.parametrize("step", range(8))
+@pytest.mark.parametrize("form", ["failed", "persisted", "partial"])
+def test_a_failing_call_leaves_old_or_new(tmp_path: Path, disk: Disk, step: int, form: str) -> None:
+    """Whichever call fails, lost or done: the error comes out, and the old or the new content is there."""
+    path = tmp_path / "file"
+    write_file(path, b"old")
+    disk.fail(step, form, times=1, code=errno.ENOSPC)
+
+    with pytest.raises(OSError, match="No space"):
+        write_file(path, b"new")
+    disk.repair()
+
+    named = step > 4 or (step == 4 and form == "persisted")
+    assert path.read_bytes() == (b"new" if named else b"old")
+    left = [name for name in os.listdir(tmp_path) if name != "file"]  # noqa: PTH208
+    assert left == [] or (step, form) == (0, "persisted")
+
+
+def test_a_rename_that_never_happens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A crash just before the new name exists leaves the old content, and a temporary nobody reads."""
+    path = tmp_path / "file"
+    write_file(path, b"old")
+    crash = SystemExit("power cut")
+
+    def cut(*_: object) -> None:
+        raise crash
+
+    monkeypatch.setattr(os, "rename", cut)
+    monkeypatch.setattr(Path, "unlink", lambda *_, **__: None)  # a dead process tidies nothing
+
+    with pytest.raises(SystemExit):
+        write_file(path, b"new")
+
+    assert path.read_bytes() == b"old"
+    assert len(list(tmp_path.glob(".file.*.tmp"))) == 1
+    assert list(tmp_path.glob("file*")) == [path]
+
+
+def test_short_writes_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write that takes one byte at a time still writes them all, in order."""
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, bytes(data[:1])))
+
+    write_file(tmp_path / "file", b"many bytes")
+    with (tmp_path / "other").open("wb", buffering=0) as other:
+        write_all(other.fileno(), bytearray(b"more"))
+
+    assert (tmp_path / "file").read_bytes() == b"many bytes"
+    assert (tmp_path / "other").read_bytes() == b"more"
+
+
+def test_directories_are_made_with_their_parents(tmp_path: Path, disk: Disk) -> None:
+    """Missing parents too, each synced into its own parent; an existing directory stays as it is."""
+    make_directory(tmp_path / "a" / "b", mode=0o700)
+    synced = disk.calls.count("fsync")
+    make_directory(tmp_path / "a", mode=0o755)
+
+    assert synced == 2
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "a" / "b").is_dir()
+
+
+def test_only_a_directory_can_be_synced(tmp_path: Path) -> None:
+    """A file or nothing is the caller's mistake and comes back as the OSError it is."""
+    (tmp_path / "file").touch()
+
+    with pytest.raises(NotADirectoryError):
+        sync_directory(tmp_path / "file")
+    with pytest.raises(FileNotFoundError):
+        sync_directory(tmp_path / "missing")
