@@ -169,7 +169,7 @@ class Dataset:
             raise SchemaError(f"dataset {self.name}: {error}") from error
 
     def subjects(self, batch: pa.RecordBatch) -> pa.Array:
-        """Whose row each is: ``kind ‖ 0x00 ‖ bytes`` as binary, ``none`` where nobody's (subject rule 1)."""
+        """Whose row each is: ``kind ‖ u16be(length) ‖ bytes``, ``none`` where nobody's (subject rule 1)."""
         found = pa.nulls(batch.num_rows, pa.binary())
         for choice in self.subject:
             value = batch.column(choice.column).cast(pa.binary())
@@ -178,9 +178,17 @@ class Dataset:
                 value = pc.if_else(
                     pc.fill_null(applies, fill_value=False), value, pa.scalar(None, pa.binary())
                 )
-            prefix = pa.scalar(choice.kind.encode() + b"\0", pa.binary())
-            found = pc.coalesce(found, pc.binary_join_element_wise(prefix, value, b""))
-        return pc.fill_null(found, b"none\0")
+            kind = pa.scalar(choice.kind.encode(), pa.binary())
+            found = pc.coalesce(found, pc.binary_join_element_wise(kind, _lengths(value), value, b""))
+        return pc.fill_null(found, b"none\0\0")
+
+
+def _lengths(values: pa.Array) -> pa.Array:
+    """u16be of each value's length, NULL where it is."""
+    lengths = pc.fill_null(pc.binary_length(values), 0).to_numpy(zero_copy_only=False)
+    packed = pa.py_buffer(lengths.astype(">u2").tobytes())
+    whole = pa.Array.from_buffers(pa.binary(2), len(values), [None, packed]).cast(pa.binary())
+    return pc.if_else(values.is_valid(), whole, pa.scalar(None, pa.binary()))
 
 
 def _kind(record: type[Record], name: str, hint: object) -> Kind:

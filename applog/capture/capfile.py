@@ -13,20 +13,20 @@ import io
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, cast
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import zstandard
 
 from applog.capture.kernel import Kernels
+from applog.capture.packing import unpacked
 from applog.capture.pcapng import Section, describe_interface, open_section
 from applog.errors import NotACaptureError
 
 BLOCK_BYTES = 8 << 20
 INDEX_ROWS = 1 << 17
 _MAX_RECORD = (1 << 24) + 64
-_ZSTD_WINDOW = 1 << 31
 
 _PCAP_MAGICS = {
     b"\xd4\xc3\xb2\xa1": (False, False),
@@ -57,13 +57,6 @@ class Problem(NamedTuple):
     lost_bytes: int
 
 
-class Source(Protocol):
-    """A readable stream of bytes."""
-
-    def readinto1(self, buffer: memoryview, /) -> int | None:
-        """Read at least a byte unless at the end; what is unpacked before damage must not be lost with it."""
-
-
 class CaptureFile:
     """One pass over the packets of a capture."""
 
@@ -73,7 +66,7 @@ class CaptureFile:
         self.links: set[int] = set()
         """Link types that the file declares."""
         self._kernels = kernels
-        self._source = _decompressed(stream)
+        self._source = unpacked(stream)
         self._buffer = np.empty(BLOCK_BYTES + _MAX_RECORD, np.uint8)
         self._filled = 0
         self._consumed = 0
@@ -207,15 +200,3 @@ _REASONS = {
     4: "a block's two lengths differ, or it is too short for its type",
     5: "a packet of an interface that the file does not describe",
 }
-
-
-def _decompressed(stream: io.RawIOBase | io.BufferedIOBase) -> Source:
-    """*stream*, unpacked if its first bytes say gzip (RFC 1952) or zstd (RFC 8878)."""
-    buffered = io.BufferedReader(cast("io.RawIOBase", stream), 1 << 20)
-    magic = buffered.peek(4)[:4]
-    if magic[:2] == b"\x1f\x8b":
-        return gzip.GzipFile(fileobj=buffered)
-    if magic == b"\x28\xb5\x2f\xfd":
-        decompressor = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW)
-        return decompressor.stream_reader(buffered, read_across_frames=True)
-    return buffered

@@ -24,13 +24,12 @@ from applog.capture.meter import Meter, Metered
 from applog.capture.naming import Namer
 from applog.capture.profile import PROFILES, Profile
 from applog.capture.resolving import Resolver
-from applog.capture.sighting import Sighting, sightings
+from applog.capture.sighting import sightings
 from applog.records import DNS, FLOW, Dns
 from captive_portal.records import LEASE, Lease
 from retention.dataset import Dataset, Record
 from retention.records import COVERAGE, Coverage
 
-_STREAMS = (c.P_TLS, c.P_HTTP, c.P_UNKNOWN)
 _LEASES = (c.P_DHCP4, c.P_DHCP6)
 
 
@@ -73,22 +72,18 @@ class Extraction:
     def _taken(self, metered: Metered) -> Iterator[Rows]:
         found_dns: list[Dns] = []
         found_leases: list[Lease] = []
-        for seen in sightings(metered):
-            self._look(seen, found_dns, found_leases)
+        for seen in sightings(metered, self._namer.look):
+            if seen.kind in _LEASES:
+                found_leases += self._leases.look(seen)
+            else:
+                found_dns += self._resolver.look(seen)
         for event in metered.events.tolist():
             self._jumps.append(_clock_jump(event))
         if len(metered.records):
             yield from self._flows(metered)
+        self._resolver.settle()
         yield from _batch(DNS, found_dns)
         yield from _batch(LEASE, found_leases)
-
-    def _look(self, seen: Sighting, found_dns: list[Dns], found_leases: list[Lease]) -> None:
-        if seen.kind in _STREAMS:
-            self._namer.look(seen.kind, seen.ordinal, seen.side, seen.position, seen.data, seen.packet)
-        elif seen.kind in _LEASES:
-            found_leases += self._leases.look(seen)
-        else:
-            found_dns += self._resolver.look(seen)
 
     def _flows(self, metered: Metered) -> Iterator[Rows]:
         over = (metered.records[:, c.REASON] != c.CONTINUES) & (metered.records[:, c.STATE] & c.PEEKED != 0)

@@ -35,7 +35,7 @@ _PROTOCOLS = (
 _REASONS = (None, "closed", "reset", "idle", "reused", "evicted", "cut", "end-of-capture")
 _FLAGS = "FSRPAUEC"
 _SIDE_MAC = {"source": c.A_MAC, "destination": c.B_MAC}
-NameOf = Callable[[bytes, bytes, int], str | None]
+NameOf = Callable[[bytes, bytes, int, int], str | None]
 
 
 def records_of(rows: Integers) -> Integers:
@@ -132,8 +132,9 @@ def _fill_resolved(
     clients = columns["source.ip"].to_pylist()
     servers = columns["destination.ip"].to_pylist()
     begins = rows[:, c.FIRST_PACKET].tolist()
+    ends = rows[:, c.AT_PACKET].tolist()
     for at, domain in enumerate(texts["destination.domain"]):
-        if domain is None and (name := name_of(clients[at], servers[at], begins[at])) is not None:
+        if domain is None and (name := name_of(clients[at], servers[at], begins[at], ends[at])) is not None:
             texts["destination.domain"][at] = name
             texts["flow.domain_source"][at] = "dns"
 

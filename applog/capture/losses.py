@@ -41,32 +41,32 @@ def losses(
     state: npt.NDArray[np.int64], capture: CaptureFile, *, undecodable: int, unpaired: int
 ) -> list[Coverage]:
     """Coverage rows of a finished extraction; their source is filled in by the pipeline."""
-    at = max(int(state[c.Z_CLOCK]), 0)
+    span = (int(state[c.Z_FIRST]), max(int(state[c.Z_CLOCK]), 0))
     rows = []
     for counter, (reason, detail) in (_PACKET_REASONS | _NOTES).items():
         if packets := int(state[counter]):
             size = int(state[counter + c.BYTES_OF]) if counter in _PACKET_REASONS else None
             declared = ", ".join(map(str, sorted(capture.links)))
             links = f" (declared: {declared})" if counter == c.C_UNKNOWN_LINK else ""
-            rows.append(_row(at, reason, detail + links, packets=packets, size=size))
+            rows.append(_row(span, reason, detail + links, packets=packets, size=size))
     if evicted := int(state[c.Z_EVICTED]):
-        rows.append(_row(at, "evicted", "flows ended early because the flow table was full", flows=evicted))
+        rows.append(_row(span, "evicted", "flows ended early because the flow table was full", flows=evicted))
     if undecodable:
         rows.append(
-            _row(at, "undecodable", "DNS or DHCP datagrams that are not as they claim", packets=undecodable)
+            _row(span, "undecodable", "DNS or DHCP datagrams that are not as they claim", packets=undecodable)
         )
     if unpaired:
         rows.append(
-            _row(at, "names-given-up", "DNS questions written without their answers", packets=unpaired)
+            _row(span, "names-given-up", "DNS questions written without their answers", packets=unpaired)
         )
     if (problem := capture.problem) is not None:
         detail = f"byte {problem.offset}: {problem.what}"
-        rows.append(_row(at, "unreadable", detail, size=problem.lost_bytes))
+        rows.append(_row(span, "unreadable", detail, size=problem.lost_bytes))
     return rows
 
 
 def _row(
-    at: int,
+    span: tuple[int, int],
     reason: str,
     detail: str,
     *,
@@ -74,6 +74,15 @@ def _row(
     size: int | None = None,
     flows: int | None = None,
 ) -> Coverage:
+    """A loss somewhere in *span*: the capture's first and last packet."""
+    first, last = span
     return Coverage(
-        timestamp=at, source="", reason=reason, detail=detail, packets=packets, bytes=size, flows=flows
+        timestamp=min(first, last),
+        end=max(first, last),
+        source="",
+        reason=reason,
+        detail=detail,
+        packets=packets,
+        bytes=size,
+        flows=flows,
     )

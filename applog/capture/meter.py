@@ -18,8 +18,8 @@ from applog.capture.kernel import columns as c
 from applog.capture.profile import Profile
 
 POOL_ROWS = 1 << 18
-_OUT_MARGIN = 8_192
-_PEEKS = 8_192
+_OUT_MARGIN = 16_384
+_PEEKS = 32_768
 _PEEK_BYTES = 16 << 20
 _EVENTS = 256
 
@@ -81,7 +81,18 @@ class Meter:
                 self._events,
                 self.state,
             )
-            yield self._taken()
+            if first < packets.count or self._well_filled():
+                yield self._taken()
+
+    def _well_filled(self) -> bool:
+        """Whether emptying the outputs is worth its overhead."""
+        state = self.state
+        return bool(
+            state[c.Z_OUT] > _OUT_MARGIN // 2
+            or state[c.Z_PEEKS] > _PEEKS // 2
+            or state[c.Z_PEEK_BYTES] > _PEEK_BYTES // 2
+            or state[c.Z_EVENTS]
+        )
 
     def finish(self) -> Iterator[Metered]:
         """End every flow: the capture is over."""

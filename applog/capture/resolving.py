@@ -44,6 +44,7 @@ class Resolver:
         self._pending: OrderedDict[_Key, tuple[Sighting, dns.Message]] = OrderedDict()
         self._streams: dict[tuple[int, int], Beginning] = {}
         self._named: OrderedDict[tuple[bytes, bytes], list[tuple[int, str]]] = OrderedDict()
+        self._grown: set[tuple[bytes, bytes]] = set()
 
     def look(self, seen: Sighting) -> Iterator[Dns]:
         """Records that *seen* completes."""
@@ -62,10 +63,20 @@ class Resolver:
             _, (seen, question) = self._pending.popitem(last=False)
             yield _record(seen, question, None, None)
 
-    def name_of(self, client: bytes, address: bytes, before_packet: int) -> str | None:
-        """The name *client* had resolved to *address* last before packet number *before_packet*."""
-        answers = self._named.get((client, address), ())
+    def name_of(self, client: bytes, address: bytes, before_packet: int, at_packet: int) -> str | None:
+        """The name *client* had resolved to *address* last before packet number *before_packet*.
+
+        Of the answers up to *at_packet*, when the record was made, the last few are remembered.
+        """
+        known = [one for one in self._named.get((client, address), ()) if one[0] < at_packet]
+        answers = known[-_ANSWERS_KEPT:]
         return next((name for packet, name in reversed(answers) if packet < before_packet), None)
+
+    def settle(self) -> None:
+        """All records up to the last answer are made: keep only the last few answers."""
+        for key in self._grown & self._named.keys():
+            del self._named[key][:-_ANSWERS_KEPT]
+        self._grown.clear()
 
     def forget(self, ordinal: int) -> None:
         """The flow has ended: its streams are over."""
@@ -108,7 +119,7 @@ class Resolver:
         for address in answer.addresses:
             answers = self._named.setdefault((client, address), [])
             answers.append((seen.packet, answer.question_name))
-            del answers[:-_ANSWERS_KEPT]
+            self._grown.add((client, address))
             self._named.move_to_end((client, address))
         while len(self._named) > MAX_CLIENT_ADDRESSES:
             self._named.popitem(last=False)

@@ -1,7 +1,7 @@
 """One packet worth a look, as the kernel gave it out. Pure."""
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from applog.capture.kernel import columns as c
@@ -48,24 +48,26 @@ class Sighting(NamedTuple):
         return self.row[c.META] >> c.META_VLAN_SHIFT & 0xFFF or None
 
 
-def sightings(metered: Metered) -> Iterator[Sighting]:
-    """The packets worth a look of *metered*, in packet order."""
-    if not len(metered.peeks):
+StreamLook = Callable[[int, int, int, int, bytes, int], None]
+"""Takes a segment of a named stream: kind, flow, side, position, bytes, packet number."""
+
+_STREAMS = frozenset({c.P_TLS, c.P_HTTP, c.P_UNKNOWN})
+_NEEDED = (c.K_KIND, c.ORDINAL, c.K_FROM_B, c.K_TIME, c.K_POSITION, c.K_START, c.K_LENGTH, c.K_PACKET)
+
+
+def sightings(metered: Metered, look: StreamLook) -> Iterator[Sighting]:
+    """The packets worth a look, in packet order; segments of streams, the many, go straight to *look*."""
+    peeks = metered.peeks
+    if not len(peeks):
         return
-    last = metered.peeks[-1]
-    payloads = metered.peek_bytes[: int(last[c.K_START] + last[c.K_LENGTH])].tobytes()
-    for row in metered.peeks.tolist():
-        start = row[c.K_START]
-        yield Sighting(
-            row[c.K_KIND],
-            row[c.ORDINAL],
-            row[c.K_FROM_B],
-            row[c.K_TIME],
-            row[c.K_POSITION],
-            payloads[start : start + row[c.K_LENGTH]],
-            row[c.K_PACKET],
-            row,
-        )
+    payloads = metered.peek_bytes[: int(peeks[-1, c.K_START] + peeks[-1, c.K_LENGTH])].tobytes()
+    for at, row in enumerate(peeks[:, _NEEDED].tolist()):
+        kind, ordinal, side, time, position, start, length, packet = row
+        data = payloads[start : start + length]
+        if kind in _STREAMS:
+            look(kind, ordinal, side, position, data, packet)
+        else:
+            yield Sighting(kind, ordinal, side, time, position, data, packet, peeks[at].tolist())
 
 
 def _end(row: list[int], side: int) -> End:

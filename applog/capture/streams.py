@@ -17,17 +17,25 @@ class Beginning:
         """Contiguous bytes from the stream's start."""
         self.consumed = 0
         """How many of them a decoder has finished with."""
-        self._early: dict[int, bytes] = {}
+        self._early: list[tuple[int, bytes]] = []
 
     def add(self, position: int, data: bytes) -> None:
         """Take the segment *data* that stands at byte *position* of the stream."""
-        have = len(self.whole)
-        if position > have:
-            if len(data) > len(self._early.get(position, b"")):
-                self._early[position] = data
+        if not self._early and position <= len(self.whole):
+            self.whole += data[len(self.whole) - position :]
             return
-        self.whole += data[have - position :]
-        for early in sorted(self._early):
-            if early > len(self.whole):
-                return
-            self.whole += self._early.pop(early)[len(self.whole) - early :]
+        self._early.append((position, data))
+        while piece := self._next():
+            self.whole += piece
+        self._early = [(at, early) for at, early in self._early if at + len(early) > len(self.whole)]
+
+    def _next(self) -> bytes:
+        """What the first segment to hold the next byte adds, up to where an earlier one begins."""
+        have = len(self.whole)
+        for number, (at, data) in enumerate(self._early):
+            if at <= have < at + len(data):
+                stop = min(
+                    (other for other, _ in self._early[:number] if other > have), default=at + len(data)
+                )
+                return data[have - at : stop - at]
+        return b""

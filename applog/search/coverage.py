@@ -16,6 +16,9 @@ from retention.store import Store
 NOT_A_LOSS = "not-ip"
 """Frames that no record is made of: ARP, spanning tree. Counted and kept, but nothing is missing."""
 
+NOT_A_LOSS = "not-ip"
+"""Frames that no record is made of: ARP, spanning tree. Counted and kept, but nothing is missing."""
+
 _COLUMNS = ["@timestamp", "event.end", "coverage.reason", "coverage.packets", "coverage.flows"]
 
 
@@ -29,16 +32,15 @@ class CoverageStatement:
 
     def lines(self) -> list[str]:
         """The statement for a person."""
-        if not self.records:
-            return [
-                "coverage: no loss is noted in this range; no live capture ran, records are from imported files"
-            ]
-        parts = [
+        losses = [
             f"{reason} ({records:,}" + (f": {packets:,} packets)" if packets else ")")
             for reason, (records, packets) in sorted(self.reasons.items())
+            if reason != NOT_A_LOSS
         ]
+        if not losses:
+            return ["coverage: no loss is noted; these are imported files, nobody watched live"]
         return [
-            f"coverage: not everything in this range is recorded: {', '.join(parts)}",
+            f"coverage: not everything in this range is recorded: {', '.join(losses)}",
             "          see: applog search dataset:coverage",
         ]
 

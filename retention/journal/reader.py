@@ -185,5 +185,5 @@ def joined_lines(dataset: Dataset, batch: pa.RecordBatch) -> pa.Buffer:
     lines = encode(dataset, batch)
     if not len(lines):
         return pa.py_buffer(b"")
-    ends = memoryview(lines.buffers()[1]).cast("q")
+    ends = memoryview(lines.buffers()[1]).cast("i")
     return lines.buffers()[2][: ends[len(lines)]]

@@ -121,7 +121,9 @@ def _import(path: Path, packets: int, work: Path, startup: float) -> None:
         script = work / "nfstream_count.py"
         script.write_text(_NFSTREAM)
         peer = _median(lambda: _run([python, str(script), str(path)]), runs=1)
-        print(f"import     {peer / ours:.2f} x NFStream ({peer:.2f} s; must: >= 4, aims at 8 with two workers)")
+        print(
+            f"import     {peer / ours:.2f} x NFStream ({peer:.2f} s; must: >= 4, aims at 8 with two workers)"
+        )
     else:
         print("import     NFStream: set NFSTREAM_PYTHON to a Python that has it")
 

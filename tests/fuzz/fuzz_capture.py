@@ -424,9 +424,9 @@ def main(words: Sequence[str] | None = None) -> int:
     """Run; 1 if a promise was broken."""
     seconds, packets, seed = _arguments(words)
     try:
-        print(f"seed {seed}: {fuzz(packets=packets, seconds=seconds, seed=seed)}")  # noqa: T201  a script
+        print(f"seed {seed}: {fuzz(packets=packets, seconds=seconds, seed=seed)}")
     except BrokenPromiseError as failure:
-        print(f"seed {seed}: {failure}", file=sys.stderr)  # noqa: T201  a script
+        print(f"seed {seed}: {failure}", file=sys.stderr)
         return 1
     return 0
 

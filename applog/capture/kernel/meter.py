@@ -82,6 +82,7 @@ from applog.capture.kernel.columns import (
     YEAR_10000,
     Z_CLOCK,
     Z_EVENTS,
+    Z_FIRST,
     Z_FREE,
     Z_HIGH,
     Z_JUMPING,
@@ -222,9 +223,8 @@ def _advance(time, events, flows, deadlines, groups, heads, chain, out, z, seed)
         if z[Z_EVENTS] == events.shape[0]:
             return False
         if z[Z_JUMPING] == 0:
-            z[Z_JUMPING] = 1
+            z[Z_JUMPING] = 1 + z[Z_LIVE]
             z[Z_SCAN] = 0
-            events[z[Z_EVENTS], E_FLOWS] = z[Z_LIVE]
         if not drain(R_CUT, flows, deadlines, heads, chain, out, z, seed):
             return False
         n = z[Z_EVENTS]
@@ -232,6 +232,7 @@ def _advance(time, events, flows, deadlines, groups, heads, chain, out, z, seed)
         events[n, E_FROM] = clock
         events[n, E_TO] = time
         events[n, E_PACKET] = z[Z_PACKET]
+        events[n, E_FLOWS] = z[Z_JUMPING] - 1
         z[Z_EVENTS] = n + 1
         z[Z_JUMPING] = 0
         z[Z_CLOCK] = time
@@ -241,6 +242,8 @@ def _advance(time, events, flows, deadlines, groups, heads, chain, out, z, seed)
         if not scan(time // SECOND * SECOND, flows, deadlines, groups, heads, chain, out, z, seed):
             return False
         z[Z_SECOND] = time // SECOND
+    if clock < 0:
+        z[Z_FIRST] = time
     z[Z_CLOCK] = max(clock, time)
     return True
 
@@ -285,6 +288,8 @@ def meter(
         if timeless:
             time = max(z[Z_CLOCK], 0)
         if not _advance(time, events, flows, deadlines, groups, heads, chain, out, z, settings[SEED]):
+            return i
+        if z[Z_OUT] >= out.shape[0] - rows // 64 - 2:  # the scan filled it; coming here again changes nothing
             return i
         if z[Z_FREE] < 0 and z[Z_HIGH] == rows:
             evict(flows, deadlines, heads, chain, out, z, settings[SEED])

@@ -145,8 +145,11 @@ def look_at_stream(block, f, x, from_b, time, settings, peeks, peek_bytes, z):
     if position == 0 and f[A_NEED + side] < 0:
         _classify(block, f, x, side, settings)
     need = f[A_NEED + side]
-    if need < 0:
-        need = np.int64(PEEK_WINDOW if settings[WANT_NAMES] else 0)  # a later segment came first
+    early_kind = P_UNKNOWN
+    if need < 0:  # a later segment came first
+        of_dns = f[PORTS] & 0xFFFF == 53 or f[PORTS] >> 16 == 53
+        early_kind = P_DNS if of_dns else P_UNKNOWN
+        need = np.int64(PEEK_WINDOW if settings[WANT_DNS if of_dns else WANT_NAMES] else 0)
     if position >= need:
         return
     if f[A_COPIES + side] == PEEK_SEGMENTS:
@@ -154,7 +157,7 @@ def look_at_stream(block, f, x, from_b, time, settings, peeks, peek_bytes, z):
         f[A_NEED + side] = 0
         return
     length = min(x[X_SEEN], need - position)
-    kind = f[PROTOCOL] if f[A_NEED + side] > 0 else P_UNKNOWN
+    kind = f[PROTOCOL] if f[A_NEED + side] > 0 else early_kind
     _peek(block, f, kind, from_b, time, position, x[X_DATA], length, peeks, peek_bytes, z)
     f[A_COPIES + side] += 1
     if position <= f[A_GOT + side]:
@@ -162,6 +165,19 @@ def look_at_stream(block, f, x, from_b, time, settings, peeks, peek_bytes, z):
     if f[A_NEED + side] > 0 and f[A_GOT + side] >= f[A_NEED + side]:
         z[C_PEEKS_CAPPED] += f[A_NEED + side] == PEEK_WINDOW
         f[A_NEED + side] = 0
+
+
+@kernel()
+def _dhcp_worth_a_look(block, x):
+    """Whether a DHCPv4 message may say who holds an address: not one that only looks for a server.
+
+    Option 53 (RFC 2132 section 9.6) nearly always comes first; where it does not, the decoder looks.
+    """
+    at = x[X_DATA]
+    if x[X_SEEN] < 243 or block[at + 240] != 53 or block[at + 241] != 1:
+        return True
+    kind = block[at + 242]
+    return kind == 3 or kind == 5 or kind == 7 or kind > 8  # REQUEST, ACK, RELEASE, newer ones
 
 
 @kernel()
@@ -174,6 +190,8 @@ def look_at_datagram(block, f, x, from_b, time, settings, peeks, peek_bytes, z):
         f[PROTOCOL] = protocol
     named = protocol == P_DNS or protocol == P_MDNS or protocol == P_LLMNR
     leased = protocol == P_DHCP4 or protocol == P_DHCP6
+    if protocol == P_DHCP4 and not _dhcp_worth_a_look(block, x):
+        return
     if (named and settings[WANT_DNS]) or (leased and settings[WANT_DHCP]):
         length = min(x[X_SEEN], PEEK_WINDOW)
         _peek(block, f, protocol, from_b, time, 0, x[X_DATA], length, peeks, peek_bytes, z)

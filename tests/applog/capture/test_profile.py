@@ -1,6 +1,7 @@
 """A profile decides what is recorded; what it leaves out is not even copied."""
 
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,8 @@ def test_only_what_the_profile_wants_leaves_the_kernel(
     """Payload bytes that no decoder of the profile reads are not copied at all."""
     meter = Meter(kernels, PROFILES[profile], pool_rows=64)
 
-    kinds = {kind for one in meter.feed(packed(traffic())) for kind in one.peeks[:, c.K_KIND].tolist()}
+    given_out = chain(meter.feed(packed(traffic())), meter.finish())
+    kinds = {kind for one in given_out for kind in one.peeks[:, c.K_KIND].tolist()}
 
     assert kinds == KINDS[profile]
 
