@@ -2,7 +2,8 @@
 
 Rules:
     1. A look is recorded, durably, before its answer is shown.
-    2. The actor is the operating system's user; a name given with ``--as`` is kept beside it, as a claim.
+    2. What was typed is kept as ``retention.text.wire_text``; an empty text is kept as absent.
+    3. The actor is the operating system's user; a name given with ``--as`` is kept beside it, as a claim.
 """
 
 import os
@@ -13,6 +14,7 @@ from typing import Any
 from retention.dataset import Record
 from retention.records import AUDIT, Audit
 from retention.store import Store
+from retention.text import wire_text
 
 WRITER = "cli"
 
@@ -44,8 +46,12 @@ def record(store: Store, actor: Actor, **fields: Any) -> None:
         timestamp=store.clock(),
         user_id=actor.user_id,
         user_name=actor.user_name,
-        claimed_name=actor.claimed_name,
-        **fields,
+        claimed_name=_kept(actor.claimed_name),
+        **{name: _kept(value) for name, value in fields.items()},
     )
     with store.writer(AUDIT, WRITER) as writer:
         writer.append(AUDIT.batch([entry]))
+
+
+def _kept(value: Any) -> Any:
+    return (wire_text(value.encode("utf-8", "surrogateescape")) or None) if isinstance(value, str) else value

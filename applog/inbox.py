@@ -3,7 +3,7 @@
 Rules:
     1. A file is taken when two looks in a row find the same size and time: nobody is writing to it.
     2. Imported files go to ``done/``; files that are no captures to ``refused/``, with the reason beside
-       them. What the disk or the store refuses stays where it is and is tried again.
+       them. What cannot be read, and what the disk or the store refuses, stays and is tried again.
     3. Names that begin with a dot, directories and links are left alone.
 """
 
@@ -12,7 +12,7 @@ import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from applog.errors import AlreadyImportedError, ApplogError
+from applog.errors import AlreadyImportedError, CaptureAccessError, NotACaptureError, ProfileChangedError
 from applog.pipeline import Importer, open_capture
 from retention.durable import make_directory
 from retention.errors import RetentionError
@@ -52,11 +52,10 @@ class Inbox:
         except AlreadyImportedError as error:
             _log.info("%s", error)
             self._move(path, "done")
-        except ApplogError as error:
+        except (NotACaptureError, ProfileChangedError) as error:
             _log.warning("refused: %s", error)
-            (self.folder / "refused" / f"{path.name}.reason.txt").write_text(f"{error}\n", encoding="utf-8")
-            self._move(path, "refused")
-        except RetentionError as error:
+            self._move(path, "refused", f"{error}\n{error.hint}\n")
+        except (CaptureAccessError, RetentionError) as error:
             _log.error("%s stays in the inbox: %s (%s)", path.name, error, error.hint)
         else:
             counts = ", ".join(f"{count:,} {name}" for name, count in report.rows.items()) or "no records"
@@ -65,13 +64,20 @@ class Inbox:
                 _log.warning("%s, not recorded: %s", path.name, loss)
             self._move(path, "done")
 
-    def _move(self, path: Path, folder: str) -> None:
+    def _move(self, path: Path, folder: str, reason: str = "") -> None:
         target = self.folder / folder / path.name
         number = 1
         while target.exists():
             number += 1
             target = self.folder / folder / f"{path.stem}-{number}{path.suffix}"
-        path.rename(target)
+        try:
+            if reason:
+                target.with_name(f"{target.name}.reason.txt").write_text(reason, encoding="utf-8")
+            path.rename(target)
+        except OSError as error:
+            _log.error(
+                "%s stays in the inbox: it cannot be moved to %s: %s", path.name, folder, error.strerror
+            )
 
 
 def _state(path: Path) -> tuple[int, int] | None:

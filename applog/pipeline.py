@@ -1,16 +1,16 @@
 """From a capture to the journals: reading, shipping and acknowledging an import.
 
 Rules:
-    1. An import is known by its file's SHA-256 and its run number (0 unless ``--again``); its rows carry
-       both in ``flow.id`` or ``coverage.source``. Reading is deterministic, so an import that was
-       interrupted goes on behind the last row of each dataset that became durable: none lost, none twice.
+    1. An import is known by its file's BLAKE3 digest (docs/decisions/0003) and its run number (0 unless
+       ``--again``); its rows carry both in ``flow.id`` or ``coverage.source``. Reading is deterministic, so
+       an import that was interrupted goes on behind the last row of each dataset that became durable:
+       none lost, none twice.
     2. ``audit`` gets a record before the first row and one after the last; only the second makes the file
        "imported before".
     3. The reader and the shipper run side by side; at most ``QUEUED`` batches wait between them.
     4. Rows of an import are nobody's: ``attribution.reason`` is ``imported``.
 """
 
-import hashlib
 import io
 import os
 import queue
@@ -25,6 +25,7 @@ from typing import Any, BinaryIO, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from blake3 import blake3
 
 from applog import audit
 from applog.capture.capfile import CaptureFile
@@ -38,6 +39,7 @@ from retention.dataset import Dataset
 from retention.journal import JournalWriter, Position
 from retention.records import AUDIT, COVERAGE
 from retention.store import Store
+from retention.text import wire_text
 
 WRITER = "import"
 QUEUED = 32
@@ -55,6 +57,7 @@ class ImportReport:
     """What an import did."""
 
     path: str
+    """The file's name, safe to show."""
     digest: str
     run: int
     packets: int
@@ -84,9 +87,9 @@ class Importer:
             RetentionError: rows could not be made durable; importing it again goes on where this stopped.
         """
         kernels = compiled()
-        raw = _Counted(stream)
+        raw = _Counted(stream, str(path))
         with ThreadPoolExecutor(1, "digest") as pool:
-            digest = pool.submit(_digest, path) if _is_regular(stream) else None
+            digest = pool.submit(_digest, stream.fileno(), raw.start) if _is_regular(stream) else None
             extraction = Extraction(CaptureFile(raw, str(path), kernels), self.profile, kernels)
             with _Shipper(self, path, digest) as shipper:
                 for rows in extraction.rows():
@@ -98,12 +101,15 @@ class Importer:
 class _Counted(io.RawIOBase):
     """A raw stream that counts what passes, and hashes it where it cannot be read twice (pipes)."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BinaryIO, name: str) -> None:
         super().__init__()
+        self._name = name
         self._descriptor = stream.fileno()
         self._hashing = not _is_regular(stream)
+        self.start = 0 if self._hashing else os.lseek(self._descriptor, 0, os.SEEK_CUR)
+        """Where reading begins: standard input may have been read from before."""
         self.count = 0
-        self.digest = hashlib.sha256()
+        self.digest = blake3()
 
     def readable(self) -> bool:
         """It is."""
@@ -112,7 +118,10 @@ class _Counted(io.RawIOBase):
     def readinto(self, buffer: Any, /) -> int:
         """Read into *buffer*."""
         view = memoryview(buffer)
-        got = os.readv(self._descriptor, [view])
+        try:
+            got = os.readv(self._descriptor, [view])
+        except OSError as error:
+            raise CaptureAccessError(f"{self._name}: byte {self.count}: {error.strerror}") from error
         self.count += got
         if self._hashing:
             self.digest.update(view[:got])
@@ -133,7 +142,7 @@ class _Shipper:
         self._skip: dict[str, int] = {}
         self._failure: BaseException | None = None
         self._identity = ""
-        self._report = ImportReport(path=str(path), digest="", run=0, packets=0)
+        self._report = ImportReport(path=wire_text(os.fsencode(path)), digest="", run=0, packets=0)
         self._thread = threading.Thread(target=self._run, name="shipper", daemon=True)
 
     def __enter__(self) -> Self:
@@ -166,8 +175,9 @@ class _Shipper:
         report = self._report
         report.digest = report.digest or digest
         report.packets = packets
-        self._stack.close()
+        # While the journals are still ours: an import of the same file that waits for them must find this.
         self._say("success", rows=sum(report.rows.values()) - report.resumed)
+        self._stack.close()
         return report
 
     def _run(self) -> None:
@@ -203,14 +213,17 @@ class _Shipper:
         if self._digest is None:
             self._identity = f"{os.urandom(16).hex()}.0"
             return
-        report.digest = self._digest.result()
-        begun, report.run = _earlier_imports(store, report.digest)
-        if report.run and not self._importer.again and len(begun) <= report.run:
+        try:
+            report.digest = self._digest.result()
+        except OSError as error:
+            raise CaptureAccessError(f"{self._path}: {error.strerror}") from error
+        report.run, begun = _earlier_imports(store, report.digest)
+        if report.run and not self._importer.again and begun is None:
             raise AlreadyImportedError(f"{self._path}: imported before ({report.run} times)")
         self._identity = f"{report.digest[:32]}.{report.run}"
-        if len(begun) > report.run:
-            if begun[-1] != self._importer.profile.name:
-                raise ProfileChangedError(f"{self._path}: its import was begun with --profile {begun[-1]}")
+        if begun is not None:
+            if begun != self._importer.profile.name:
+                raise ProfileChangedError(f"{self._path}: its import was begun with --profile {begun}")
             self._skip = {dataset.name: _rows_of(store, dataset, self._identity) for dataset in DATASETS}
             report.resumed = sum(self._skip.values())
         else:
@@ -253,7 +266,7 @@ class _Shipper:
             action="import",
             outcome=outcome,
             file_path=str(self._path),
-            file_sha256=self._report.digest or None,
+            file_blake3=self._report.digest or None,
             run=self._report.run,
             profile=self._importer.profile.name,
             rows=rows,
@@ -264,22 +277,33 @@ class _AbandonedError(Exception):
     """The reader stopped before the end; never leaves this module."""
 
 
-def _earlier_imports(store: Store, digest: str) -> tuple[list[str], int]:
-    """The profiles with which imports of the file were begun, in order, and how many finished."""
-    columns = ["event.action", "event.outcome", "file.hash.sha256", "audit.profile"]
+def _earlier_imports(store: Store, digest: str) -> tuple[int, str | None]:
+    """How many imports of the file finished, and the profile of the one that was begun and did not."""
+    columns = ["event.action", "event.outcome", "file.hash.blake3", "audit.profile", "audit.run"]
     table = store.read(AUDIT, columns).table
-    ours = pc.and_(pc.equal(table["event.action"], "import"), pc.equal(table["file.hash.sha256"], digest))
+    ours = pc.and_(pc.equal(table["event.action"], "import"), pc.equal(table["file.hash.blake3"], digest))
     rows = table.filter(ours).to_pylist()
-    begun = [row["audit.profile"] for row in rows if row["event.outcome"] == "unknown"]
-    return begun, sum(row["event.outcome"] == "success" for row in rows)
+    finished = sum(row["event.outcome"] == "success" for row in rows)
+    begun = [
+        row["audit.profile"]
+        for row in rows
+        if row["event.outcome"] == "unknown" and row["audit.run"] == finished
+    ]
+    return finished, begun[-1] if begun else None
 
 
 def _rows_of(store: Store, dataset: Dataset, identity: str) -> int:
-    """How many rows of the import are durable."""
+    """How many rows of the import are durable.
+
+    Raises:
+        JournalDamagedError: it cannot be told, for some of what is stored cannot be read.
+    """
     column = _IDENTITY[dataset.name]
     prefix = f"file:{identity}" if dataset is COVERAGE else f"{identity}."
-    table = store.read(dataset, [column]).table
-    return int(pc.sum(pc.starts_with(table[column], prefix)).as_py() or 0)
+    contents = store.read(dataset, [column])
+    if contents.damages:
+        raise contents.damages[0]
+    return int(pc.sum(pc.starts_with(contents.table[column], prefix)).as_py() or 0)
 
 
 def _loss_in_words(row: dict[str, object]) -> str:
@@ -301,13 +325,13 @@ def _is_regular(stream: BinaryIO) -> bool:
     return stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
 
 
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb", buffering=0) as file:
-        buffer = bytearray(_HASH_BLOCK)
-        while got := file.readinto(buffer):
-            digest.update(memoryview(buffer)[:got])
-    return digest.hexdigest()
+def _digest(descriptor: int, start: int) -> str:
+    """BLAKE3 of the file from *start* on; leaves alone where the descriptor is reading."""
+    digest = blake3()
+    while got := os.pread(descriptor, _HASH_BLOCK, start):
+        digest.update(got)
+        start += len(got)
+    return str(digest.hexdigest())
 
 
 def open_capture(path: Path) -> BinaryIO:

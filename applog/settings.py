@@ -80,9 +80,19 @@ def _read(path: Path) -> Settings:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"configuration {path}: {error}") from error
     try:
+        _check_keys(values, Settings)
         return msgspec.convert(values, Settings)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, SettingsError) as error:
         raise SettingsError(f"configuration {path}: {error}") from error
+
+
+def _check_keys(values: dict[str, object], section: type[msgspec.Struct], prefix: str = "") -> None:
+    allowed = {field.name: field.type for field in msgspec.structs.fields(section)}
+    for key, value in values.items():
+        if key not in allowed:
+            raise SettingsError(f"{prefix}{key}: unknown key; expected one of {', '.join(allowed)}")
+        if isinstance(value, dict) and issubclass(kind := allowed[key], msgspec.Struct):
+            _check_keys(value, kind, f"{prefix}{key}.")
 
 
 def _check(settings: Settings) -> None:

@@ -77,8 +77,8 @@ class Audit(Record, frozen=True, kw_only=True):
     file_path: str | None = msgspec.field(name="file.path", default=None)
     """The file that was read."""
 
-    file_sha256: str | None = msgspec.field(name="file.hash.sha256", default=None)
-    """SHA-256 of that file's bytes, hexadecimal."""
+    file_blake3: str | None = msgspec.field(name="file.hash.blake3", default=None)
+    """BLAKE3 of that file's bytes, hexadecimal: which file it was, not a proof of anything."""
 
     run: int | None = msgspec.field(name="audit.run", default=None)
     """How often this file had been imported before (0: the first time)."""

@@ -21,7 +21,7 @@ def command(ctx: click.Context) -> None:
     import schedule  # noqa: PLC0415  imports wait until the command runs
 
     from applog.capture.profile import PROFILES  # noqa: PLC0415
-    from applog.commands.status import command as status  # noqa: PLC0415
+    from applog.commands.status import show_status  # noqa: PLC0415
     from applog.inbox import Inbox  # noqa: PLC0415
     from applog.pipeline import Importer  # noqa: PLC0415
 
@@ -33,7 +33,7 @@ def command(ctx: click.Context) -> None:
     importer = Importer(store=store, actor=actor_of(ctx), profile=PROFILES[settings.capture.profile])
     inbox = Inbox(folder=settings.inbox_folder, importer=importer)
     inbox.prepare()
-    ctx.invoke(status)
+    show_status(store)  # damage is said and does not stop it: the next import sets a torn end aside
     click.echo(f"watching {inbox.folder} for captures; stop with Ctrl-C")
     jobs = schedule.Scheduler()
     jobs.every(settings.inbox.every_seconds).seconds.do(inbox.look)

@@ -53,6 +53,7 @@ def command(
     from applog.search.embedded import EmbeddedSearch, Request, TableSource  # noqa: PLC0415
     from applog.search.query import parse_query  # noqa: PLC0415
     from applog.search.when import parse_time  # noqa: PLC0415
+    from retention.errors import RetentionError  # noqa: PLC0415
 
     store = store_of(ctx)
     actor = actor_of(ctx)
@@ -61,15 +62,15 @@ def command(
         parsed = parse_query(query, DATASETS, now=now)
         start = parse_time(since, now=now, upper=False) if since else None
         end = parse_time(until, now=now, upper=True) if until else None
-    except ApplogError as error:
+        dataset = next(one for one in DATASETS if one.name == parsed.dataset_name)
+        contents = store.read(dataset)
+        request = Request(query=parsed, limit=limit, since=start, until=end, newest_first=not oldest_first)
+        result = EmbeddedSearch(threads=2).run(
+            request, dataset, [TableSource(name="journal", rows=contents.table)]
+        )
+    except (ApplogError, RetentionError) as error:
         audit.record(store, actor, action="search", outcome="failure", query=query, reason=str(error))
         raise
-    dataset = next(one for one in DATASETS if one.name == parsed.dataset_name)
-    contents = store.read(dataset)
-    request = Request(query=parsed, limit=limit, since=start, until=end, newest_first=not oldest_first)
-    result = EmbeddedSearch(threads=2).run(
-        request, dataset, [TableSource(name="journal", rows=contents.table)]
-    )
     audit.record(
         store,
         actor,

@@ -1,10 +1,14 @@
 """``applog status``."""
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from applog.commands import store_of
+
+if TYPE_CHECKING:
+    from retention.store import Store
 
 
 @click.command("status")
@@ -18,10 +22,15 @@ def command(ctx: click.Context, deep: bool) -> None:
     \b
         applog status --deep
     """
+    if not show_status(store_of(ctx), deep=deep):
+        sys.exit(3)
+
+
+def show_status(store: "Store", *, deep: bool = False) -> bool:
+    """Print what is stored; the answer is whether all of it can be read."""
     from applog.health import DATASETS, dataset_state, days_kept  # noqa: PLC0415  heavy
     from applog.search.when import show_time  # noqa: PLC0415
 
-    store = store_of(ctx)
     states = tuple(dataset_state(store, dataset, deep=deep) for dataset in DATASETS)
     click.echo(f"store {store.root}, created {store.mark.created}")
     for state in states:
@@ -38,6 +47,6 @@ def command(ctx: click.Context, deep: bool) -> None:
     damages = [damage for state in states for damage in state.damages]
     for damage in damages:
         click.echo(f"damaged: {damage}", err=True)
-    if damages:
-        sys.exit(3)
-    click.echo("every frame was read" + (" and its chain recomputed" if deep else ""))
+    if not damages:
+        click.echo("every frame was read" + (" and its chain recomputed" if deep else ""))
+    return not damages

@@ -8,6 +8,7 @@ Rules:
 
 import csv
 import io
+import re
 import unicodedata
 from collections.abc import Iterator
 from typing import Any
@@ -18,7 +19,6 @@ import pyarrow as pa
 from applog.search.when import show_short
 from retention.dataset import Dataset
 from retention.encoding import encode
-from retention.text import wire_text
 
 _COLUMNS: dict[str, tuple[tuple[str, str], ...]] = {
     "flow": (
@@ -67,7 +67,9 @@ _COLUMNS: dict[str, tuple[tuple[str, str], ...]] = {
     ),
 }
 _TIMES = ("@timestamp", "lease.until")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+_UNSAFE = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\u202a-\\u202e\\u2066-\\u2069]")
+"""Control characters, and those that turn the direction of writing; stored text has few of them left."""
 _WIDEST = 44
 
 
@@ -113,8 +115,12 @@ def _cell(record: dict[str, Any], name: str) -> str:
         value = f"{record['source.bytes'] + record['destination.bytes']:,}"
     else:
         value = _text(record.get(name))
-    value = wire_text(value.encode())
+    value = _UNSAFE.sub(_escape, value)
     return value if len(value) <= _WIDEST else value[: _WIDEST - 1] + "…"
+
+
+def _escape(found: re.Match[str]) -> str:
+    return "".join(f"\\x{byte:02x}" for byte in found[0].encode())
 
 
 def _end(record: dict[str, Any], name: str) -> str:
