@@ -28,6 +28,8 @@ ENCODER = 1
 _LEAD = ("@timestamp", "event.ingested", "event.id")
 _YEAR_10000_US = 253_402_300_800_000_000
 _IPV4_LENGTH, _IPV6_LENGTH, _MAC_LENGTH = 4, 16, 6
+_FEW = 256
+"""So many distinct values of a column are worth a dictionary."""
 _OCTETS = pa.array([str(octet) for octet in range(256)])
 _ESCAPED = re.compile('["\\\\\x00-\x1f]')
 
@@ -59,14 +61,28 @@ def _pieces(fields: list[Field], batch: pa.RecordBatch) -> list[Any]:
         column = batch.column(field.name)
         if column.null_count == len(column) and len(column):
             continue
-        opening, closing = _AROUND.get(field.kind, ("", ""))
-        values = _FORMATTERS[field.kind](field, column)
-        opening = f',"{field.name}":{opening}'
-        if values.null_count:
-            pieces.append(pc.binary_join_element_wise(opening, values, closing, ""))
+        if column.null_count:
+            pieces.append(_sparse_members(field, column))
         else:
+            opening, values, closing = _members(field, column)
             pieces += [opening, values, closing]
     return pieces
+
+
+def _members(field: Field, column: pa.Array) -> tuple[str, pa.Array, str]:
+    """What stands before, in and behind the value of each row."""
+    opening, closing = _AROUND.get(field.kind, ("", ""))
+    return f',"{field.name}":{opening}', _FORMATTERS[field.kind](field, column), closing
+
+
+def _sparse_members(field: Field, column: pa.Array) -> pa.Array:
+    """Members of a column with NULLs, NULL where it is; made once per distinct value where these are few."""
+    if field.kind in (Kind.TEXT, Kind.BOOLEAN):
+        encoded = column.dictionary_encode()
+        if len(encoded.dictionary) <= _FEW:
+            distinct = pc.binary_join_element_wise(*_members(field, encoded.dictionary), "")
+            return distinct.take(encoded.indices)
+    return pc.binary_join_element_wise(*_members(field, column), "")
 
 
 def _merged(pieces: list[Any]) -> list[Any]:

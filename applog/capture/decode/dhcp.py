@@ -184,7 +184,7 @@ def v6(data: bytes) -> V6 | None:
 
 def _v4_options(data: bytes) -> dict[int, bytes]:
     """Read options joined over the fields they spill into: options, file, sname (RFC 3396 5)."""
-    found: dict[int, bytearray] = {}
+    found: dict[int, bytes] = {}
     _read_field(data, _OPTIONS, len(data), found)
     overload = found.get(_OVERLOAD, b"")
     fields = overload[0] if len(overload) == 1 else 0
@@ -192,10 +192,10 @@ def _v4_options(data: bytes) -> dict[int, bytes]:
         _read_field(data, _FILE, _COOKIE, found)
     if fields & 2:
         _read_field(data, _SNAME, _FILE, found)
-    return {code: bytes(value) for code, value in found.items()}
+    return found
 
 
-def _read_field(data: bytes, pos: int, stop: int, found: dict[int, bytearray]) -> None:
+def _read_field(data: bytes, pos: int, stop: int, found: dict[int, bytes]) -> None:
     """Append to *found* the options of one field, up to its end or the first that does not fit."""
     while pos + 1 < stop:
         code = data[pos]
@@ -206,7 +206,8 @@ def _read_field(data: bytes, pos: int, stop: int, found: dict[int, bytearray]) -
         if code == _END or after > stop:
             return
         if code in _READ:
-            found.setdefault(code, bytearray()).extend(data[pos + 2 : after])
+            value = data[pos + 2 : after]
+            found[code] = found[code] + value if code in found else value
         pos = after
 
 
