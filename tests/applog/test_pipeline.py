@@ -399,7 +399,7 @@ def test_a_full_disk_costs_no_row(
     needed = disk.used
     errors: set[type[Exception]] = set()
 
-    for calls in range(0, needed, 3):
+    for calls in range(0, needed, 7):
         store = new_store(tmp_path / f"full-{calls}")
         disk.fail_after(calls)
         with pytest.raises(RetentionError) as failed:

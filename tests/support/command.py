@@ -124,14 +124,22 @@ def new_store(root: Path) -> Store:
 
 def lines(store: Store, *, whole: bool = False) -> dict[str, list[str]]:
     """The canonical lines of every dataset but audit, in order; *whole* keeps what the store itself sets."""
-    found: dict[str, list[str]] = {}
-    for dataset in DATASETS:
-        if dataset.name == "audit":
-            continue
-        contents = store.read(dataset, deep=True)
-        assert not contents.damages, contents.damages
-        found[dataset.name] = list(_lines(dataset, contents.table, whole=whole))
+    found, damages = lines_of(store.root, whole=whole)
+    assert not damages, damages
     return found
+
+
+def lines_of(root: Path, *, whole: bool = False) -> tuple[dict[str, list[str]], list[str]]:
+    """As ``lines``, and what could not be read, in words."""
+    store = Store.open(root)
+    found: dict[str, list[str]] = {}
+    damages: list[str] = []
+    for dataset in DATASETS:
+        contents = store.read(dataset, deep=True)
+        damages += map(str, contents.damages)
+        if dataset.name != "audit":
+            found[dataset.name] = list(_lines(dataset, contents.table, whole=whole))
+    return found, damages
 
 
 def _lines(dataset: Dataset, table: pa.Table, *, whole: bool) -> Iterator[str]:
