@@ -31,6 +31,8 @@ class DatasetState:
     """@timestamp of the newest record, UTC µs."""
     damages: tuple[str, ...]
     """What cannot be read, in words."""
+    set_aside: tuple[str, ...]
+    """Torn ends that a crash left, kept beside the journals."""
 
 
 def dataset_state(store: Store, dataset: Dataset, *, deep: bool = False) -> DatasetState:
@@ -43,6 +45,7 @@ def dataset_state(store: Store, dataset: Dataset, *, deep: bool = False) -> Data
         oldest=bounds["min"],
         newest=bounds["max"],
         damages=tuple(str(damage) for damage in contents.damages),
+        set_aside=tuple(str(path) for path in store.set_aside(dataset)),
     )
 
 

@@ -139,6 +139,10 @@ class Store:
                     directory=directory, dataset=dataset, recipients=self.recipients, deep=deep
                 )
 
+    def set_aside(self, dataset: Dataset) -> tuple[Path, ...]:
+        """Torn ends that writers of *dataset* found at their start and kept: not rows, but not lost either."""
+        return tuple(sorted((self.root / "journals" / dataset.name).glob("*/*.tail-*")))
+
     def read(self, dataset: Dataset, columns: list[str] | None = None, *, deep: bool = False) -> Contents:
         """Everything the journals of *dataset* hold, only *columns* if given."""
         batches: list[pa.RecordBatch] = []

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from applog.capture.ahead import ahead
 from applog.capture.capfile import CaptureFile
 from applog.capture.flows import flow_columns, records_of
 from applog.capture.kernel import Kernels, compiled
@@ -30,6 +31,8 @@ from captive_portal.records import LEASE, Lease
 from retention.dataset import Dataset, Record
 from retention.records import COVERAGE, Coverage
 
+_STEPS_AHEAD = 3
+"""So many batches the meter, which needs no interpreter lock, may be ahead of the decoders, which do."""
 _LEASES = (c.P_DHCP4, c.P_DHCP6)
 
 
@@ -61,13 +64,16 @@ class Extraction:
     def rows(self) -> Iterator[Rows]:
         """Everything in the file; coverage comes last."""
         with _without_garbage_collection():
-            for packets in self._capture.packets():
-                for metered in self._meter.feed(packets):
-                    yield from self._taken(metered)
-            for metered in self._meter.finish():
+            for metered in ahead(self._metered(), _STEPS_AHEAD):
                 yield from self._taken(metered)
             yield from _batch(DNS, list(self._resolver.finish()))
         yield from _batch(COVERAGE, self._jumps + self._losses())
+
+    def _metered(self) -> Iterator[Metered]:
+        """What the meter gives for the whole file."""
+        for packets in self._capture.packets():
+            yield from self._meter.feed(packets)
+        yield from self._meter.finish()
 
     def _taken(self, metered: Metered) -> Iterator[Rows]:
         found_dns: list[Dns] = []

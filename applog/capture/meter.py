@@ -2,7 +2,7 @@
 
 Rules:
     1. The same packets give the same batches' contents in the same order, whatever the blocks were.
-    2. Every output is emptied before the kernel goes on; nothing is overwritten.
+    2. Outputs are copied out, so that the kernel can go on while they are decoded.
 """
 
 import os
@@ -25,7 +25,7 @@ _EVENTS = 256
 
 
 class Metered(NamedTuple):
-    """What the kernel gave out; the arrays are valid until the next one."""
+    """What the kernel gave out."""
 
     records: Integers
     """Rows of flow columns, in the order in which they ended."""
@@ -106,10 +106,10 @@ class Meter:
     def _taken(self) -> Metered:
         state = self.state
         metered = Metered(
-            self._out[: state[c.Z_OUT]],
-            self._peeks[: state[c.Z_PEEKS]],
-            self._peek_bytes,
-            self._events[: state[c.Z_EVENTS]],
+            self._out[: state[c.Z_OUT]].copy(),
+            self._peeks[: state[c.Z_PEEKS]].copy(),
+            self._peek_bytes[: state[c.Z_PEEK_BYTES]].copy(),
+            self._events[: state[c.Z_EVENTS]].copy(),
         )
         state[[c.Z_OUT, c.Z_PEEKS, c.Z_PEEK_BYTES, c.Z_EVENTS]] = 0
         return metered

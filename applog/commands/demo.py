@@ -10,13 +10,13 @@ from applog.commands import actor_of, settings_of, store_of, use_kernel_cache
 @click.command("demo")
 @click.pass_context
 def command(ctx: click.Context) -> None:
-    r"""Make the traffic of a sample school day that ends now, and import it.
+    """Make the traffic of a sample school day that ends now, and import it.
 
     All addresses and names are reserved for documentation; nobody real is in it.
 
     \b
         applog demo
-    """
+    """  # noqa: D301  click reads \b as: do not wrap
     from applog.capture.profile import PROFILES  # noqa: PLC0415  imports wait until the command runs
     from applog.commands.imports import import_one  # noqa: PLC0415
     from applog.demo.school import write_school_day  # noqa: PLC0415

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 @click.option("--again", is_flag=True, help="Import a file although it was imported before.")
 @click.pass_context
 def command(ctx: click.Context, files: tuple[Path, ...], profile: str | None, again: bool) -> None:
-    r"""Read captures (pcap, pcapng; plain, .gz or .zst; - for a pipe) and keep their traffic records.
+    """Read captures (pcap, pcapng; plain, .gz or .zst; - for a pipe) and keep their traffic records.
 
     An import that was interrupted goes on where it stopped when it is run again.
 
     \b
         applog import monday.pcap.gz --profile detailed
-    """
+    """  # noqa: D301  click reads \b as: do not wrap
     from applog.capture.profile import PROFILES  # noqa: PLC0415  imports wait until the command runs
     from applog.pipeline import Importer  # noqa: PLC0415
 

@@ -9,11 +9,11 @@ from applog.commands import actor_of, settings_of
 @click.option("--if-missing", is_flag=True, help="Do nothing where a store already is.")
 @click.pass_context
 def command(ctx: click.Context, if_missing: bool) -> None:
-    r"""Create the data directory and its keys.
+    """Create the data directory and its keys.
 
     \b
         applog --data ./data init
-    """
+    """  # noqa: D301  click reads \b as: do not wrap
     from applog import audit  # noqa: PLC0415  imports wait until the command runs
     from retention.store import Store  # noqa: PLC0415
 

@@ -13,11 +13,11 @@ from applog.commands import actor_of, settings_of, store_of, use_kernel_cache
 @click.command("run")
 @click.pass_context
 def command(ctx: click.Context) -> None:
-    r"""Run the appliance in the foreground: show status and import what is put into the inbox folder.
+    """Run the appliance in the foreground: show status and import what is put into the inbox folder.
 
     \b
         applog --data ./data run
-    """
+    """  # noqa: D301  click reads \b as: do not wrap
     import schedule  # noqa: PLC0415  imports wait until the command runs
 
     from applog.capture.profile import PROFILES  # noqa: PLC0415

@@ -23,7 +23,12 @@ if TYPE_CHECKING:
     "--limit", type=click.IntRange(0, 1_000_000), default=50, show_default=True, help="Rows to show at most."
 )
 @click.option(
-    "--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "csv"]),
+    default="table",
+    show_default=True,
+    help="For people; the canonical lines; for spreadsheets.",
 )
 @click.option("--oldest-first", is_flag=True, help="Oldest records first.")
 @click.option("--reason", help="Why you look; kept in the audit record.")
@@ -38,7 +43,7 @@ def command(
     oldest_first: bool,
     reason: str | None,
 ) -> None:
-    r"""Find records. Every search is itself recorded.
+    """Find records. Every search is itself recorded.
 
     Fields are ECS names or user: ip: port: host: mac: src: dst: bytes: app: dataset: with AND OR NOT ( ),
     * and ? in text, [a TO b], >, >=, <, <=. The dataset is flow unless dataset: names dns, lease, coverage
@@ -46,7 +51,7 @@ def command(
 
     \b
         applog search 'ip:203.0.113.0/24 port:443 host:*.example.com bytes:>1mb' --since 7d
-    """
+    """  # noqa: D301  click reads \b as: do not wrap
     from applog import audit  # noqa: PLC0415  imports wait until the command runs
     from applog.errors import ApplogError  # noqa: PLC0415
     from applog.health import DATASETS  # noqa: PLC0415

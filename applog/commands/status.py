@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 @click.option("--deep", is_flag=True, help="Recompute every line and chain hash of the journals.")
 @click.pass_context
 def command(ctx: click.Context, deep: bool) -> None:
-    r"""Show what is stored, since when, and whether all of it can be read.
+    """Show what is stored, since when, and whether all of it can be read.
 
     Ends with exit code 3 when something is damaged.
 
     \b
         applog status --deep
-    """
+    """  # noqa: D301  click reads \b as: do not wrap
     if not show_status(store_of(ctx), deep=deep):
         sys.exit(3)
 
@@ -44,6 +44,8 @@ def show_status(store: "Store", *, deep: bool = False) -> bool:
     click.echo(
         "nothing is stored yet: applog import FILE" if kept is None else f"oldest record: {kept:.1f} days ago"
     )
+    for path in (path for state in states for path in state.set_aside):
+        click.echo(f"note: {path} is the end of a write that a crash cut short; it was never acknowledged")
     damages = [damage for state in states for damage in state.damages]
     for damage in damages:
         click.echo(f"damaged: {damage}", err=True)

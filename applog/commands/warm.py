@@ -10,11 +10,11 @@ from applog.commands import settings_of, use_kernel_cache
 @click.command("warm")
 @click.pass_context
 def command(ctx: click.Context) -> None:
-    r"""Compile the capture kernel into its cache, so that the first import starts at once.
+    """Compile the capture kernel into its cache, so that the first import starts at once.
 
     \b
         applog warm
-    """
+    """  # noqa: D301  click reads \b as: do not wrap
     from applog.capture.kernel import cache_directory, compiled  # noqa: PLC0415  heavy
 
     use_kernel_cache(settings_of(ctx).data_directory)

@@ -134,14 +134,14 @@ FLOW_ROW = {
 @pytest.mark.parametrize(
     ("values", "subject"),
     [
-        ({"user.id": "u1", "flow.local": "source"}, b"user\0u1"),
-        ({"user.id": "u1"}, b"user\0u1"),
-        ({"flow.local": "source"}, b"mac\0" + bytes(range(6))),
-        ({"flow.local": "destination"}, b"mac\0" + bytes(range(6, 12))),
-        ({"flow.local": "source", "source.mac": None}, b"ip\0" + ip("10.0.0.1")),
-        ({"flow.local": "destination", "destination.mac": None}, b"ip\0" + ip("2001:db8::1")),
-        ({}, b"none\0"),
-        ({"user.id": "10.0.0.1"}, b"user\x0010.0.0.1"),
+        ({"user.id": "u1", "flow.local": "source"}, b"user\0\x02u1"),
+        ({"user.id": "u1"}, b"user\0\x02u1"),
+        ({"flow.local": "source"}, b"mac\0\x06" + bytes(range(6))),
+        ({"flow.local": "destination"}, b"mac\0\x06" + bytes(range(6, 12))),
+        ({"flow.local": "source", "source.mac": None}, b"ip\0\x04" + ip("10.0.0.1")),
+        ({"flow.local": "destination", "destination.mac": None}, b"ip\0\x10" + ip("2001:db8::1")),
+        ({}, b"none\0\0"),
+        ({"user.id": "10.0.0.1"}, b"user\0\x0810.0.0.1"),
     ],
     ids=[
         "user",
@@ -178,7 +178,7 @@ def test_subjects_of_many_rows() -> None:
 
     subjects = LEASE.subjects(batch.slice(1)).to_pylist()
 
-    assert subjects == [b"ip\0" + ip("10.0.0.2"), b"mac\0" + b"\1" * 6]
+    assert subjects == [b"ip\0\x04" + ip("10.0.0.2"), b"mac\0\x06" + b"\1" * 6]
     assert LEASE.subjects(batch.slice(0, 0)).to_pylist() == []
 
 

@@ -1,0 +1,120 @@
+"""Figures about the store are read from it, and what cannot be read is said."""
+
+from pathlib import Path
+
+import pytest
+
+from applog.health import DATASETS, DatasetState, dataset_state, days_kept
+from applog.records import FLOW
+from retention.records import COVERAGE, Coverage
+from retention.store import Store
+from tests.support.command import CAPTURES, new_store, quickly
+from tests.support.disk import DAY, HOUR, NOON, flip
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """A store without a record."""
+    return new_store(tmp_path / "store")
+
+
+def note(store: Store, *times: int) -> None:
+    """A coverage record at each of *times*."""
+    with store.writer(COVERAGE, "test") as writer:
+        for time in times:
+            writer.append(COVERAGE.batch([Coverage(timestamp=time, source="test", reason="test")]))
+
+
+def state(name: str, oldest: int | None) -> DatasetState:
+    """A state that matters for its oldest record only."""
+    return DatasetState(name=name, rows=1, oldest=oldest, newest=oldest, damages=())
+
+
+def test_every_dataset_has_a_state() -> None:
+    """Nothing that is stored is left out of status."""
+    assert [dataset.name for dataset in DATASETS] == ["flow", "dns", "lease", "coverage", "audit"]
+
+
+def test_an_empty_dataset(store: Store) -> None:
+    """No record: no bounds, no damage, no days."""
+    empty = dataset_state(store, FLOW)
+
+    assert empty == DatasetState(name="flow", rows=0, oldest=None, newest=None, damages=())
+    assert days_kept((empty,), NOON) is None
+
+
+def test_bounds_are_those_of_the_records(store: Store) -> None:
+    """Count, oldest and newest are read, whatever the order of writing was."""
+    note(store, NOON, NOON - DAY, NOON + HOUR)
+
+    found = dataset_state(store, COVERAGE, deep=True)
+
+    assert (found.rows, found.oldest, found.newest) == (3, NOON - DAY, NOON + HOUR)
+
+
+def test_days_are_counted_from_the_oldest_of_all() -> None:
+    """The oldest record of any dataset decides; datasets without records do not."""
+    states = (state("flow", NOON - 3 * DAY), state("dns", None), state("audit", NOON - 91 * DAY - DAY // 2))
+
+    assert days_kept(states, NOON) == pytest.approx(91.5)
+
+
+@pytest.mark.parametrize("deep", [False, True], ids=["plain", "deep"])
+def test_damage_is_said_and_the_rest_counted(store: Store, deep: bool) -> None:
+    """A changed byte is named by file and offset; the frames around it are still counted."""
+    note(store, NOON, NOON + 1, NOON + 2)
+    (path,) = (store.root / "journals" / "coverage" / "test").glob("*.journal")
+    flip(path, path.stat().st_size // 2)
+
+    found = dataset_state(store, COVERAGE, deep=deep)
+
+    assert 1 <= found.rows < 3
+    assert len(found.damages) >= 1
+    assert str(path) in found.damages[0]
+
+
+def test_status_says_what_is_stored(store: Store) -> None:
+    """Every dataset with its count and its range in both calendars, and how old the oldest record is."""
+    quickly(store.root, "import", str(CAPTURES / "dns.pcap"), "--profile", "detailed")
+
+    done = quickly(store.root, "status", "--deep")
+
+    assert (done.code, done.err) == (0, "")
+    words = {line.split()[0]: line for line in done.out.splitlines() if line.startswith("  ")}
+    assert set(words) == {dataset.name for dataset in DATASETS}
+    assert " 3 records, " in words["dns"]
+    assert "/2569 " in words["dns"]
+    assert "(2026-" in words["dns"]
+    assert "oldest record: " in done.out
+    assert "every frame was read and its chain recomputed" in done.out
+
+
+def test_status_of_an_empty_store_says_what_to_do(store: Store) -> None:
+    """Nothing stored is no error, and the next step is named."""
+    done = quickly(store.root, "status")
+
+    assert done.code == 0
+    assert "nothing is stored yet: applog import FILE" in done.out
+
+
+def test_status_of_a_damaged_store_fails(store: Store) -> None:
+    """Exit code 3 and the damaged file on standard error; it does not say that all was read."""
+    quickly(store.root, "import", str(CAPTURES / "dns.pcap"))
+    path = next((store.root / "journals" / "flow").rglob("*.journal"))
+    flip(path, path.stat().st_size - 20)
+
+    done = quickly(store.root, "status")
+
+    assert done.code == 3
+    assert f"damaged: journal {path}" in done.err
+    assert "every frame was read" not in done.out
+
+
+def test_status_reads_without_writing(store: Store) -> None:
+    """Asking for the state changes no byte of the store."""
+    quickly(store.root, "import", str(CAPTURES / "dns.pcap"))
+    before = {path: path.stat().st_mtime_ns for path in store.root.rglob("*")}
+
+    quickly(store.root, "status", "--deep")
+
+    assert {path: path.stat().st_mtime_ns for path in store.root.rglob("*")} == before
