@@ -45,7 +45,7 @@ WRITER = "import"
 QUEUED = 32
 DATASETS = (FLOW, DNS, LEASE, COVERAGE)
 _LOCK_WAIT_SECONDS = 600.0
-_HASH_BLOCK = 4 << 20
+_HASH_BLOCK = 1 << 20
 _IDENTITY = {"flow": "flow.id", "dns": "flow.id", "lease": "flow.id", "coverage": "coverage.source"}
 
 Progress = Callable[[int], None]
@@ -328,9 +328,10 @@ def _is_regular(stream: BinaryIO) -> bool:
 def _digest(descriptor: int, start: int) -> str:
     """BLAKE3 of the file from *start* on; leaves alone where the descriptor is reading."""
     digest = blake3()
-    while got := os.pread(descriptor, _HASH_BLOCK, start):
-        digest.update(got)
-        start += len(got)
+    block = memoryview(bytearray(_HASH_BLOCK))
+    while got := os.preadv(descriptor, [block], start):
+        digest.update(block[:got])
+        start += got
     return str(digest.hexdigest())
 
 

@@ -140,7 +140,7 @@ class Store:
                 )
 
     def set_aside(self, dataset: Dataset) -> tuple[Path, ...]:
-        """Torn ends that writers of *dataset* found at their start and kept: not rows, but not lost either."""
+        """Torn ends that writers of *dataset* found at their start and kept: never acknowledged."""
         return tuple(sorted((self.root / "journals" / dataset.name).glob("*/*.tail-*")))
 
     def read(self, dataset: Dataset, columns: list[str] | None = None, *, deep: bool = False) -> Contents:

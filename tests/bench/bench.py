@@ -61,7 +61,7 @@ def _ten_copies(source: Path, target: Path) -> int:
             out.write(memoryview(data)[24:])
             if copy < COPIES - 1:
                 for second in seconds:
-                    second += 3_600
+                    np.add(second, 3_600, out=second)
     return int(count) * COPIES
 
 
