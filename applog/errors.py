@@ -60,3 +60,10 @@ class CaptureAccessError(ApplogError):
 
     exit_code = 5
     hint = "check the path and its permissions"
+
+
+class SearchError(ApplogError):
+    """A search that was understood but could not be finished."""
+
+    exit_code = 6
+    hint = "narrow the search with --since and --until, or lower the limit"

@@ -12,14 +12,14 @@ Rules:
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from applog.errors import ApplogError
+from applog.errors import SearchError
 from applog.search.sql import Condition, quoted, where
 from applog.search.tree import Query, columns_of
 from retention.dataset import Dataset
@@ -31,12 +31,6 @@ _CONFINED = (
     "python_enable_replacements = false",
     "lock_configuration = true",
 )
-
-
-class SearchError(ApplogError):
-    """A search that was understood but could not be finished."""
-
-    hint: ClassVar[str] = "narrow the search with --since and --until, or lower the limit"
 
 
 class Source(Protocol):

@@ -24,15 +24,9 @@ def every_error() -> list[type[ApplogError]]:
     return [one for one in found if one.__module__.startswith("applog")]
 
 
-_WITHOUT_CODE = pytest.mark.xfail(strict=True, reason="SearchError sets no exit code of its own")
-
-
 @pytest.mark.parametrize(
     "error",
-    [
-        pytest.param(one, marks=_WITHOUT_CODE if one.__name__ == "SearchError" else (), id=one.__name__)
-        for one in every_error()
-    ],
+    [pytest.param(one, id=one.__name__) for one in every_error()],
 )
 def test_every_error_is_one_of_ours(error: type[ApplogError]) -> None:
     """One family, names that end in Error, a sentence each, and exit codes a script can tell apart."""

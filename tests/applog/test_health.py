@@ -27,7 +27,7 @@ def note(store: Store, *times: int) -> None:
 
 def state(name: str, oldest: int | None) -> DatasetState:
     """A state that matters for its oldest record only."""
-    return DatasetState(name=name, rows=1, oldest=oldest, newest=oldest, damages=())
+    return DatasetState(name=name, rows=1, oldest=oldest, newest=oldest, damages=(), set_aside=())
 
 
 def test_every_dataset_has_a_state() -> None:
@@ -39,7 +39,7 @@ def test_an_empty_dataset(store: Store) -> None:
     """No record: no bounds, no damage, no days."""
     empty = dataset_state(store, FLOW)
 
-    assert empty == DatasetState(name="flow", rows=0, oldest=None, newest=None, damages=())
+    assert empty == DatasetState(name="flow", rows=0, oldest=None, newest=None, damages=(), set_aside=())
     assert days_kept((empty,), NOON) is None
 
 
@@ -118,3 +118,22 @@ def test_status_reads_without_writing(store: Store) -> None:
     quickly(store.root, "status", "--deep")
 
     assert {path: path.stat().st_mtime_ns for path in store.root.rglob("*")} == before
+
+
+def test_a_torn_end_is_told_and_is_no_damage_once_set_aside(store: Store) -> None:
+    """A write that a crash cut short is damage until the next writer sets it aside; then it is a note."""
+    quickly(store.root, "import", str(CAPTURES / "dns.pcap"))
+    path = next((store.root / "journals" / "flow").rglob("*.journal"))
+    with path.open("ab") as file:
+        file.write(path.read_bytes()[-40:][:20])
+
+    torn = quickly(store.root, "status")
+    quickly(store.root, "import", str(CAPTURES / "tls.pcap"))
+    mended = quickly(store.root, "status", "--deep")
+
+    (aside,) = path.parent.glob("*.tail-*")
+    assert torn.code == 3
+    assert "cut short, or is under way" in torn.err
+    assert (mended.code, mended.err) == (0, "")
+    assert f"note: {aside} is the end of a write that a crash cut short" in mended.out
+    assert dataset_state(store, FLOW).set_aside == (str(aside),)

@@ -31,7 +31,7 @@ def tear(journal: Path) -> None:
 
 def test_a_killed_import_goes_on(tmp_path: Path) -> None:
     """Killed five times over the run and started again: the rows of a clean import, no damage left."""
-    course = Course(work=tmp_path, hours=8, seed=5)
+    course = Course(work=tmp_path, hours=4, seed=5)
 
     course.run(5)
 

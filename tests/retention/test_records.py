@@ -38,8 +38,8 @@ def test_whose_they_are() -> None:
     lost = Coverage(timestamp=0, source="file:ab.0", reason="truncated")
     look = Audit(timestamp=0, action="search", outcome="success", user_name="root", claimed_name="boss")
 
-    assert COVERAGE.subjects(COVERAGE.batch([lost])).to_pylist() == [b"source\0file:ab.0"]
-    assert AUDIT.subjects(AUDIT.batch([look])).to_pylist() == [b"actor\0root"]
+    assert COVERAGE.subjects(COVERAGE.batch([lost])).to_pylist() == [b"source\0\x09file:ab.0"]
+    assert AUDIT.subjects(AUDIT.batch([look])).to_pylist() == [b"actor\0\x04root"]
 
 
 def test_how_soon_they_are_durable() -> None:

@@ -7,9 +7,10 @@ import duckdb
 import pyarrow as pa
 import pytest
 
+from applog.errors import SearchError
 from applog.records import DNS, FLOW, Flow
 from applog.search import embedded
-from applog.search.embedded import EmbeddedSearch, Request, Result, SearchError, Source, TableSource
+from applog.search.embedded import EmbeddedSearch, Request, Result, Source, TableSource
 from applog.search.query import parse_query
 from captive_portal.records import LEASE, Lease
 from retention.encoding import encode
