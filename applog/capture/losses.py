@@ -22,7 +22,7 @@ _PACKET_REASONS = {
     c.C_BAD_VERSION: ("malformed", "the IP version contradicts the link layer"),
     c.C_BAD_HEADER_LENGTH: ("malformed", "the IP header's length is impossible"),
     c.C_BAD_LENGTH: ("malformed", "the IP length is shorter than its header"),
-    c.C_VLAN_DEPTH: ("unsupported", "more than two VLAN tags"),
+    c.C_VLAN_DEPTH: ("unsupported", "more than eight VLAN tags"),
 }
 """Packets that are in no flow."""
 

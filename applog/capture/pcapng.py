@@ -60,9 +60,9 @@ def open_section(section: Section, data: bytes) -> tuple[int, str]:
     else:
         return 0, "a section header without a byte-order magic"
     length = struct.unpack_from(order + "I", data, 4)[0]
-    major = struct.unpack_from(order + "H", data, 12)[0]
-    if major != 1:
-        return 0, f"pcapng version {major}, expected 1"
+    major, minor = struct.unpack_from(order + "HH", data, 12)
+    if major != 1 or minor not in (0, 2):  # the draft's two numbers for one format
+        return 0, f"pcapng version {major}.{minor}, expected 1.0"
     reason = _whole(length, data, 28, order)
     if reason is not None:
         return 0, reason

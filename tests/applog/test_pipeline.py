@@ -232,7 +232,7 @@ def test_an_import_interrupted_at_any_batch_goes_on(
 def test_an_import_whose_journal_refuses_any_batch_goes_on(
     day: Path, whole: dict[str, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whichever batch a journal refuses, what was taken before stays, and the next run adds the rest."""
+    """Whichever batch a journal takes half and refuses, what was taken stays; the next run adds the rest."""
     submit = JournalWriter.submit
     kept: list[int] = []
     refused_at = 0
@@ -241,6 +241,8 @@ def test_an_import_whose_journal_refuses_any_batch_goes_on(
         if writer._dataset.name != "audit":
             taken[0] += 1
         if taken[0] > refused_at:
+            if half := len(batch) // 2:
+                submit(writer, batch[:half]).result()
             raise JournalWriteError("refused")
         return submit(writer, batch)
 

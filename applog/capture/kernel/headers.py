@@ -135,12 +135,13 @@ def _link(block, at, end, link, x):
         return -C_UNKNOWN_LINK
     tags = 0
     while kind == 0x8100 or kind == 0x88A8 or kind == 0x9100:
-        if tags == 2:
+        if tags == 8:
             return -C_VLAN_DEPTH
         if at + 4 > end:
             return -C_SHORT_LINK
         vlan = u16(block, at) & 0xFFF
-        x[META] |= vlan << (META_VLAN_SHIFT if tags == 0 else META_INNER_SHIFT)
+        if tags < 2:
+            x[META] |= vlan << (META_VLAN_SHIFT if tags == 0 else META_INNER_SHIFT)
         kind = u16(block, at + 2)
         at += 4
         tags += 1
@@ -207,7 +208,7 @@ def _ipv6(block, at, end, on_wire, x, z):
     kind = np.int64(block[at + 6])
     here = at + 40
     for _ in range(16):
-        if kind == 0 or kind == 43 or kind == 60 or kind == 135 or kind == 139 or kind == 140 or kind == 51:
+        if kind == 0 or kind == 43 or kind == 60 or kind == 139 or kind == 140 or kind == 51:
             if here + 8 > end:
                 break
             size = (np.int64(block[here + 1]) + 2) * 4 if kind == 51 else (np.int64(block[here + 1]) + 1) * 8

@@ -36,7 +36,7 @@ FRAMES = {
     c.C_BAD_VERSION: framed(b"\x65" + GOOD[1:], ethertype=0x0800),
     c.C_BAD_HEADER_LENGTH: framed(b"\x44" + GOOD[1:]),
     c.C_BAD_LENGTH: framed(ipv4(CLIENT.ip, ROUTER.ip, 17, b"", total_length=19)),
-    c.C_VLAN_DEPTH: framed(GOOD, vlans=(1, 2, 3)),
+    c.C_VLAN_DEPTH: framed(GOOD, vlans=tuple(range(1, 10))),
 }
 
 

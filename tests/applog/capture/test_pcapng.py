@@ -61,7 +61,7 @@ def test_a_section_that_is_not_whole_waits(size: int) -> None:
     ("data", "reason"),
     [
         (header()[:8] + b"oops" + header()[12:], "a section header without a byte-order magic"),
-        (header(major=2), "pcapng version 2, expected 1"),
+        (header(major=2), "pcapng version 2.0, expected 1.0"),
         (header()[:4] + struct.pack("<I", 30) + header()[8:], "a block's length is impossible"),
         (header()[:4] + struct.pack("<I", 1 << 30) + header()[8:], "a block's length is impossible"),
         (header()[:-4] + bytes(4), "a block's two lengths differ, or it is too short for its type"),
@@ -74,7 +74,7 @@ def test_a_section_that_cannot_be_read_says_why(data: bytes, reason: str) -> Non
 
 def test_a_bad_first_section_refuses_the_file(kernels: Kernels) -> None:
     """Nothing was read, so nothing is given out."""
-    with pytest.raises(NotACaptureError, match="byte 0: pcapng version 2, expected 1"):
+    with pytest.raises(NotACaptureError, match="byte 0: pcapng version 2.0, expected 1.0"):
         list(CaptureFile(io.BytesIO(header(major=2)), "x", kernels).packets())
 
 
@@ -84,7 +84,7 @@ def test_a_bad_later_section_keeps_what_came_before(kernels: Kernels) -> None:
     capture = CaptureFile(io.BytesIO(data), "x", kernels)
 
     assert sum(packets.count for packets in capture.packets()) == 1
-    assert capture.problem == (len(data) - 28, "pcapng version 2, expected 1", 28)
+    assert capture.problem == (len(data) - 28, "pcapng version 2.0, expected 1.0", 28)
 
 
 @pytest.mark.parametrize(
