@@ -74,7 +74,7 @@ def test_a_section_that_cannot_be_read_says_why(data: bytes, reason: str) -> Non
 
 def test_a_bad_first_section_refuses_the_file(kernels: Kernels) -> None:
     """Nothing was read, so nothing is given out."""
-    with pytest.raises(NotACaptureError, match="byte 0: pcapng version 2.0, expected 1.0"):
+    with pytest.raises(NotACaptureError, match=r"byte 0: pcapng version 2\.0, expected 1\.0"):
         list(CaptureFile(io.BytesIO(header(major=2)), "x", kernels).packets())
 
 
