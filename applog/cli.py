@@ -45,9 +45,17 @@ class _LazyGroup(click.Group):
 )
 @click.version_option(__version__, prog_name="applog")
 @click.option(
-    "--config", type=click.Path(path_type=Path), envvar="APPLOG_CONFIG", help="Configuration file (TOML)."
+    "--config",
+    type=click.Path(path_type=Path, readable=False),  # what cannot be read is an error of ours
+    envvar="APPLOG_CONFIG",
+    help="Configuration file (TOML).",
 )
-@click.option("--data", type=click.Path(path_type=Path), envvar="APPLOG_DATA", help="Data directory.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, readable=False),
+    envvar="APPLOG_DATA",
+    help="Data directory.",
+)
 @click.option(
     "--as", "claimed_name", metavar="NAME", help="Who is asking, beside the system's user; audited."
 )

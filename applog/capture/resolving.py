@@ -3,7 +3,8 @@
 Rules:
     1. A question and its answer (same flow, id, name and type) are one record; a question without an
        answer within 10 s is a record without a response code. A repeated question is one transaction.
-    2. Multicast DNS and LLMNR: each message is a record of its own, for answers come unasked.
+    2. Multicast DNS and LLMNR: each question, and each answer, is a record of its own, for answers come
+       unasked.
     3. A flow gets a DNS name only from an answer given earlier to the same client for that address.
 """
 
@@ -52,6 +53,8 @@ class Resolver:
         for message in self._messages(seen):
             if seen.kind != c.P_DNS:
                 yield _record(seen, message, seen, message if message.response else None)
+                for name, kind in () if message.response else dns.further_questions(seen.data):
+                    yield _record(seen, message._replace(question_name=name, question_type=kind), None, None)
             elif message.response:
                 yield self._answered(seen, message)
             else:

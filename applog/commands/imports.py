@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
 @click.command("import")
 @click.argument(
-    "files", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True), metavar="FILE..."
+    "files",
+    nargs=-1,
+    required=True,
+    type=click.Path(path_type=Path, allow_dash=True, readable=False),  # open_capture says it with a hint
+    metavar="FILE...",
 )
 @click.option(
     "--profile", type=click.Choice(["minimum", "standard", "detailed"]), help="How much is recorded."

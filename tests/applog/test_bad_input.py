@@ -52,12 +52,12 @@ def unprivileged() -> Iterator[Path]:
     root = os.geteuid() == 0
     if root:
         os.chown(folder, NOBODY, NOBODY)
-        os.seteuid(NOBODY)
+        os.setresuid(NOBODY, NOBODY, 0)
     try:
         yield folder
     finally:
         if root:
-            os.seteuid(0)
+            os.setresuid(0, 0, 0)
         for path in (folder, *folder.rglob("*")):
             if path.is_dir():
                 path.chmod(0o700)

@@ -155,6 +155,21 @@ def message(data: bytes) -> Message | None:
     )
 
 
+def further_questions(data: bytes) -> tuple[tuple[str, int], ...]:
+    """Name and type of the questions behind the first, as multicast queries have them (RFC 6762 5.3)."""
+    found: list[tuple[str, int]] = []
+    pos = _HEADER.size
+    questions = _HEADER.unpack_from(data)[2] if len(data) >= pos else 0
+    for number in range(min(questions, _QUESTION_LIMIT)):
+        name = read_name(data, pos)
+        if name is None or name[1] + _QUESTION.size > len(data):
+            break
+        if number:
+            found.append((name[0], _QUESTION.unpack_from(data, name[1])[0]))
+        pos = name[1] + _QUESTION.size
+    return tuple(found)
+
+
 def messages(stream: bytes) -> tuple[list[Message], int]:
     """Read the whole messages at the start of one side's TCP *stream* (RFC 1035 4.2.2).
 

@@ -7,7 +7,8 @@ Rules:
        after 16 KiB of it, the header lines that are whole count; a line that is cut does not.
     3. Lines may end in LF alone (RFC 9112 2.2) and be folded (5.2). A name with a space before its colon
        is no header: servers must refuse it (5.1). Of several Host headers the first counts.
-    4. HTTP/0.9, HTTP/2 and what only resembles HTTP (RTSP, SIP) are ``None``.
+    4. HTTP/0.9, HTTP/2 and what only resembles HTTP (RTSP, SIP) are ``None``. A spoilt request line (no
+       target, or no version) is a request if its method is well known and a Host header follows.
 """
 
 import re
@@ -23,6 +24,9 @@ _FIRST_FINAL: Final = 200
 
 _TOKEN: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]"
 _REQUEST_LINE = re.compile(rb"(?:\r?\n){0,2}+(" + _TOKEN + rb"{1,32}+) ([^\r\n]*+)\r?\n")
+_METHOD = rb"(?:GET|HEAD|POST|PUT|DELETE|OPTIONS|TRACE|CONNECT|PATCH|CCM_POST)"
+_BARE_LINE = re.compile(rb"(?:\r?\n){0,2}+(" + _METHOD + rb")()\r?\n")
+_SPOILT = re.compile(_METHOD + rb"(?! .* [A-Z]+/[0-9.]*$)[^\r\n]*")
 _REQUEST_START = re.compile(rb"(?:\r?\n){0,2}+(?:\r|" + _TOKEN + rb"{0,32}+(?: [^\r\n]*+\r?)?)")
 _VERSION = re.compile(rb"HTTP/1\.[0-9]?")  # big servers answer "HTTP/1." too
 _STATUS_LINE = re.compile(rb"HTTP/1\.[0-9] ([1-9][0-9]{2})[ \r\n]")
@@ -59,12 +63,13 @@ def request(stream: bytes, *, final: bool = False) -> Request | Need | None:
     """
     final = final or len(stream) >= _LIMIT
     head = stream[:_LIMIT]
-    line = _REQUEST_LINE.match(head)
+    line = _REQUEST_LINE.match(head) or _BARE_LINE.match(head)
     if line is None:
         possible = not final and _REQUEST_START.fullmatch(head) is not None
         return Need(len(stream) + 1) if possible else None
     target, _, version = line[2].rstrip(b" ").rpartition(b" ")
-    if not target or _VERSION.fullmatch(version) is None:
+    spoilt = not target or _VERSION.fullmatch(version) is None
+    if spoilt and _SPOILT.fullmatch(line[0].strip()) is None:
         return None
     start = line.end() - 1
     stop = _header_end(head, start)
@@ -75,7 +80,9 @@ def request(stream: bytes, *, final: bool = False) -> Request | Need | None:
     block = head[start:stop]
     lowered = block.lower()
     agent = _value(lowered, block, b"\nuser-agent:")
-    host = _host(_value(lowered, lowered, b"\nhost:")) or _target_host(line[1], target)
+    host = _host(_value(lowered, lowered, b"\nhost:")) or (None if spoilt else _target_host(line[1], target))
+    if spoilt and host is None:
+        return None
     return Request(wire_text(line[1]), host, wire_text(agent) or None)
 
 

@@ -75,6 +75,7 @@ def _http_start(block, at, seen):
         or word == 0x50524F50
         or word == 0x4D4B434F
         or word == 0x52455045  # TRAC PROP MKCO REPO
+        or word == 0x43434D5F  # CCM_
         or word == 0x4C4F434B
         or word == 0x4D4F5645
         or word == 0x434F5059

@@ -122,9 +122,22 @@ def test_a_header_section_is_read_to_16_kib() -> None:
 
 
 @pytest.mark.parametrize(
+    "line", [b"OPTIONS", b"OPTIONS HTTP/1.1", b"GET /HTTP/1.1", b"CCM_POST /HTTP/1.1", b"POST /"]
+)
+def test_a_spoilt_request_line_with_a_host(line: bytes) -> None:
+    """No target or no version, but a well-known method and a Host header: the name is still the client's."""
+    method = line.split()[0].decode()
+
+    assert request(line + b"\r\nHost: h.example\r\n\r\n") == Request(method, "h.example", None)
+    assert request(line + b"\r\n\r\n", final=True) is None
+
+
+@pytest.mark.parametrize(
     "stream",
     [
-        b"GET /\r\n",
+        b"GET / HTTP/2.0\r\nHost: h.example\r\n\r\n",
+        b"GET rtsp://h.example/ RTSP/1.0\r\nHost: h.example\r\n\r\n",
+        b"GET /\r\n\r\n",
         b"GET / HTTP/2.0\r\n\r\n",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         b"OPTIONS rtsp://example.com/ RTSP/1.0\r\n\r\n",
