@@ -57,6 +57,9 @@ class Inbox:
             self._move(path, "refused", f"{error}\n{error.hint}\n")
         except (CaptureAccessError, RetentionError) as error:
             _log.error("%s stays in the inbox: %s (%s)", path.name, error, error.hint)
+        except Exception as error:  # noqa: BLE001  a bug of ours must not stop the appliance at the same file for ever
+            _log.exception("refused: a bug in applog, please report it")
+            self._move(path, "refused", f"a bug in applog: {error!r}\n")
         else:
             counts = ", ".join(f"{count:,} {name}" for name, count in report.rows.items()) or "no records"
             _log.info("imported %s: %s packets; %s", path.name, f"{report.packets:,}", counts)

@@ -16,6 +16,7 @@ import os
 import queue
 import stat
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -36,6 +37,7 @@ from applog.errors import AlreadyImportedError, CaptureAccessError, ProfileChang
 from applog.records import DNS, FLOW
 from captive_portal.records import LEASE
 from retention.dataset import Dataset
+from retention.errors import JournalBusyError
 from retention.journal import JournalWriter, Position
 from retention.records import AUDIT, COVERAGE
 from retention.store import Store
@@ -45,6 +47,7 @@ WRITER = "import"
 QUEUED = 32
 DATASETS = (FLOW, DNS, LEASE, COVERAGE)
 _LOCK_WAIT_SECONDS = 600.0
+_TURN_SECONDS = 0.5
 _HASH_BLOCK = 1 << 20
 _IDENTITY = {"flow": "flow.id", "dns": "flow.id", "lease": "flow.id", "coverage": "coverage.source"}
 
@@ -207,8 +210,7 @@ class _Shipper:
         """Take the journals, and find out whether and how far this file was imported before."""
         store = self._importer.store
         for dataset in DATASETS:  # always in this order: two imports never wait for each other crosswise
-            writer = store.writer(dataset, WRITER, wait_seconds=_LOCK_WAIT_SECONDS)
-            self._writers[dataset.name] = self._stack.enter_context(writer)
+            self._writers[dataset.name] = self._stack.enter_context(self._journal_of(dataset))
         report = self._report
         if self._digest is None:
             self._identity = f"{os.urandom(16).hex()}.0"
@@ -229,6 +231,16 @@ class _Shipper:
         else:
             self._say("unknown")
 
+    def _journal_of(self, dataset: Dataset) -> JournalWriter:
+        """The journal of *dataset*, once no other import holds it, or until the reader gives up."""
+        deadline = time.monotonic() + _LOCK_WAIT_SECONDS
+        while True:
+            try:
+                return self._importer.store.writer(dataset, WRITER, wait_seconds=_TURN_SECONDS)
+            except JournalBusyError:
+                if self._failure is not None or time.monotonic() > deadline:
+                    raise
+
     def _ship(self, rows: Rows) -> None:
         name, batch = rows.dataset.name, rows.batch
         report = self._report
@@ -247,6 +259,7 @@ class _Shipper:
     def _identified(self, dataset: Dataset, batch: pa.RecordBatch) -> pa.RecordBatch:
         """*batch* with this import's identity, and with nobody's name on it."""
         if dataset is COVERAGE:
+            batch = _dated(batch, self._importer.store.clock())
             constant = pa.repeat(pa.scalar(f"file:{self._identity}"), batch.num_rows)
             return batch.set_column(
                 batch.schema.get_field_index("coverage.source"), "coverage.source", constant
@@ -319,6 +332,16 @@ def _loss_in_words(row: dict[str, object]) -> str:
     return f"{row['coverage.reason']}: {row['coverage.detail']}" + (
         f" ({', '.join(counts)})" if counts else ""
     )
+
+
+def _dated(batch: pa.RecordBatch, now: int) -> pa.RecordBatch:
+    """Coverage rows of a capture without a single time are of the moment of its import."""
+    times = batch.column("@timestamp")
+    unknown = pc.equal(times.cast("int64"), 0)
+    dated = pc.if_else(unknown, pa.scalar(now, times.type), times)
+    end = pc.if_else(unknown, pa.scalar(None, times.type), batch.column("event.end"))
+    batch = batch.set_column(batch.schema.get_field_index("@timestamp"), "@timestamp", dated)
+    return batch.set_column(batch.schema.get_field_index("event.end"), "event.end", end)
 
 
 def _is_regular(stream: BinaryIO) -> bool:

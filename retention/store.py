@@ -20,6 +20,7 @@ from retention.dataset import Dataset
 from retention.durable import make_directory, write_file
 from retention.errors import (
     JournalDamagedError,
+    JournalWriteError,
     KeyMaterialError,
     StoreError,
     StoreExistsError,
@@ -128,7 +129,7 @@ class Store:
                 wait_seconds=wait_seconds,
             )
         except OSError as error:
-            raise StoreError(f"cannot write to {self.root}: {error.strerror}") from error
+            raise JournalWriteError(f"cannot write to {self.root}: {error.strerror}") from error
 
     def readers(self, dataset: Dataset, *, deep: bool = False) -> Iterator[JournalReader]:
         """A reader for each writer's journal of *dataset*."""

@@ -128,7 +128,7 @@ def _print_statement(
         lines.append("nothing is stored yet: applog import FILE")
     else:
         scope = "searched: all that is stored, " if asked == (None, None) else "searched: "
-        lines.append(f"{scope}{show_time(result.since)} to {show_time(result.until)}")
+        lines.append(f"{scope}{show_time(result.since)} to {show_time(max(result.since, result.until))}")
         lines += coverage_of(store, *asked).lines()
     lines += [f"damaged, and not searched: {damage}" for damage in contents.damages]
     for line in lines:

@@ -231,7 +231,7 @@ def test_a_full_disk(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_read_only_data_directory(store: Store) -> None:
-    """The directory and the reason are named, with exit code 4; what is stored can still be counted."""
+    """The directory and the reason are named, with exit code 6; what is stored can still be counted."""
     loaded(store)
     quickly(store.root, "status")
 
@@ -243,7 +243,7 @@ def test_a_read_only_data_directory(store: Store) -> None:
         done = importing(Store.open(mine), "dns.pcap")
         status = quickly(mine, "status")
 
-    assert done.code == 4
+    assert done.code == 6
     assert f"cannot write to {mine}: Permission denied" in done.err
     assert "Traceback" not in done.err
     assert status.code == 0, status.err

@@ -484,7 +484,7 @@ def test_a_data_directory_that_cannot_be_written(store: Store, monkeypatch: pyte
 
     done = quickly(store.root, "import", str(CAPTURES / "dns.pcap"))
 
-    assert done.code == 4
+    assert done.code == 6
     assert f"cannot write to {store.root}: Read-only file system" in done.err
     assert "Traceback" not in done.err
 

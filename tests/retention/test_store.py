@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from retention.errors import KeyMaterialError, RetentionError, StoreError, StoreExistsError, StoreMissingError
+from retention.errors import (
+    JournalWriteError,
+    KeyMaterialError,
+    RetentionError,
+    StoreError,
+    StoreExistsError,
+    StoreMissingError,
+)
 from retention.store import FORMAT, Store
 from tests.support.disk import DAY, NOTES, Disk, SimulatedClock, notes
 
@@ -194,8 +201,8 @@ def test_stray_files_are_no_writers(store: Store) -> None:
 
 
 def test_a_writer_that_cannot_start_says_so(store: Store) -> None:
-    """A journal directory that cannot be made is a StoreError that names the store."""
+    """A journal directory that cannot be made is a refused write that names the store."""
     (store.root / "journals" / "notes").touch()
 
-    with pytest.raises(StoreError, match="cannot write to"):
+    with pytest.raises(JournalWriteError, match="cannot write to"):
         store.writer(NOTES, "pen")
