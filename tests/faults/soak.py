@@ -60,7 +60,10 @@ class Course:
         """Kill *kills* times, at moments that cover the run evenly, then let the last import complete."""
         slots = [(slot + self.chance.random()) / kills for slot in range(kills)]
         self.chance.shuffle(slots)
-        while slots:
+        wanted = self.kills + kills
+        while self.kills < wanted:
+            # An import that was over before its moment was not killed: another moment is drawn for it.
+            slots = slots or [self.chance.random() for _ in range(wanted - self.kills)]
             with self._store() as root:
                 self._until_complete(root, slots)
 

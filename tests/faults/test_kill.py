@@ -35,7 +35,7 @@ def test_a_killed_import_goes_on(tmp_path: Path) -> None:
 
     course.run(5)
 
-    assert course.kills >= 3
+    assert course.kills >= 5
     assert course.completed >= 1
 
 
@@ -47,7 +47,7 @@ def test_imports_killed_fifty_times_go_on(tmp_path: Path) -> None:
 
     course.run(50)
 
-    assert course.kills >= 40
+    assert course.kills >= 50
     assert spread(course)
 
 
