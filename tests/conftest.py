@@ -27,7 +27,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Under ``--all`` a skip is a failure, unless only the shared captures are absent."""
     report = yield
-    if ALL and report.skipped and not hasattr(report, "wasxfail") and _NO_SHARED not in str(report.longrepr):
+    if ALL and report.skipped and not hasattr(report, "wasxfail") and "shared" not in str(report.longrepr):
         report.outcome = "failed"
         report.longrepr = f"skipped although all parts must run: {report.longrepr}"
     return report
