@@ -15,6 +15,7 @@ from typing import Self
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from retention.dataset import Dataset
 from retention.durable import make_directory, write_file
@@ -51,6 +52,13 @@ class Contents:
     table: pa.Table
     damages: tuple[JournalDamagedError, ...]
     """What could not be read; never empty in silence."""
+
+    def span(self) -> tuple[int | None, int | None]:
+        """First and last moment that any record speaks of, UTC µs; needs all columns."""
+        bounds = pc.min_max(self.table["@timestamp"].cast("int64")).as_py()
+        ends = "event.end" in self.table.schema.names
+        last = pc.max(self.table["event.end"].cast("int64")).as_py() if ends else None
+        return bounds["min"], max((one for one in (bounds["max"], last) if one is not None), default=None)
 
 
 class Store:

@@ -8,6 +8,15 @@ from collections.abc import Callable
 import click
 
 from applog.commands import actor_of, settings_of, store_of, use_kernel_cache
+from retention.text import wire_text
+
+
+class _Formatter(logging.Formatter):
+    """Escapes what names of files could bring: no message moves the cursor or forges a line."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  logging's name
+        record.message = wire_text(record.message.encode("utf-8", "surrogateescape"))
+        return super().formatMessage(record)
 
 
 @click.command("run")
@@ -25,7 +34,9 @@ def command(ctx: click.Context) -> None:
     from applog.inbox import Inbox  # noqa: PLC0415
     from applog.pipeline import Importer  # noqa: PLC0415
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("schedule").setLevel(logging.WARNING)
     settings = settings_of(ctx)
     use_kernel_cache(settings.data_directory)

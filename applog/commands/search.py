@@ -1,5 +1,6 @@
 """``applog search``."""
 
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -53,7 +54,7 @@ def command(
         applog search 'ip:203.0.113.0/24 port:443 host:*.example.com bytes:>1mb' --since 7d
     """  # noqa: D301  click reads \b as: do not wrap
     from applog import audit  # noqa: PLC0415  imports wait until the command runs
-    from applog.errors import ApplogError  # noqa: PLC0415
+    from applog.errors import ApplogError, TimeError  # noqa: PLC0415
     from applog.health import DATASETS  # noqa: PLC0415
     from applog.search.embedded import EmbeddedSearch, Request, TableSource  # noqa: PLC0415
     from applog.search.query import parse_query  # noqa: PLC0415
@@ -67,6 +68,8 @@ def command(
         parsed = parse_query(query, DATASETS, now=now)
         start = parse_time(since, now=now, upper=False) if since else None
         end = parse_time(until, now=now, upper=True) if until else None
+        if start is not None and end is not None and start >= end:
+            raise TimeError(f"--since {since} is not before --until {until}")
         dataset = next(one for one in DATASETS if one.name == parsed.dataset_name)
         contents = store.read(dataset)
         request = Request(query=parsed, limit=limit, since=start, until=end, newest_first=not oldest_first)
@@ -80,7 +83,7 @@ def command(
         store,
         actor,
         action="search",
-        outcome="success",
+        outcome="failure" if contents.damages else "success",
         query=query,
         dataset=dataset.name,
         since=start,
@@ -91,6 +94,8 @@ def command(
     )
     _print(form, dataset, result)
     _print_statement(form, store, dataset, contents, result, asked=(start, end))
+    if contents.damages:
+        sys.exit(3)
 
 
 def _print(form: str, dataset: "Dataset", result: "Result") -> None:
@@ -100,6 +105,22 @@ def _print(form: str, dataset: "Dataset", result: "Result") -> None:
     if result.batch.num_rows or form == "csv":
         for text in shown(dataset, result.batch):
             click.echo(text, nl=False)
+
+
+def _beyond(contents: "Contents", asked: tuple[int | None, int | None]) -> list[str]:
+    """Which part of the asked range lies outside everything that is stored: no answer about it."""
+    from applog.search.when import show_time  # noqa: PLC0415  as above
+
+    first, last = contents.span()
+    if first is None or last is None:
+        return []
+    since, until = asked
+    lines = []
+    if since is not None and since < first:
+        lines.append(f"          nothing is stored before {show_time(first)}: no answer about that time")
+    if until is not None and until > last + 1:
+        lines.append(f"          nothing is stored after {show_time(last)}: no answer about that time")
+    return lines
 
 
 def _print_statement(
@@ -115,6 +136,8 @@ def _print_statement(
     from applog.search.coverage import coverage_of  # noqa: PLC0415  as above
     from applog.search.when import show_time  # noqa: PLC0415
 
+    for damage in contents.damages:
+        click.echo(f"damaged, and not searched: {damage}", err=True)
     name = dataset.name
     if result.truncated:
         lines = [
@@ -129,7 +152,7 @@ def _print_statement(
     else:
         scope = "searched: all that is stored, " if asked == (None, None) else "searched: "
         lines.append(f"{scope}{show_time(result.since)} to {show_time(max(result.since, result.until))}")
+        lines += _beyond(contents, asked)
         lines += coverage_of(store, *asked).lines()
-    lines += [f"damaged, and not searched: {damage}" for damage in contents.damages]
     for line in lines:
         click.echo(line, err=form != "table")

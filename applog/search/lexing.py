@@ -12,6 +12,7 @@ Rules:
        could be meant in two ways (``user:-x``, a lower-case ``or``) is refused rather than guessed.
 """
 
+import re
 import unicodedata
 from collections.abc import Callable
 from typing import NamedTuple
@@ -29,6 +30,10 @@ _REFUSED = {
     "^": "boosts (^) are not supported: results are in order of time; quote the value if it belongs to it",
 }
 _REGEX = "regular expressions (/…/) are not supported: use * and ?, or quote the value"
+
+
+_EQUALS = re.compile(r"([\w.@]+)!?=")
+"""A comparison as other languages write it."""
 
 
 class Token(NamedTuple):
@@ -221,6 +226,8 @@ class _Lexer:
             self._operator(written)
         elif not self.value_next and written in ("and", "or", "not"):
             raise QueryError(start + 1, f"write {written.upper()} in capitals, or quote it if it is a value")
+        elif not values and (mistyped := _EQUALS.match(written)) and self.is_field(mistyped[1]):
+            raise QueryError(start + 1, f"write {mistyped[1]}:value, with NOT before it for the opposite")
         elif values and not self.value_next and self.is_field(written.partition(":")[0]) and ":" in written:
             raise QueryError(start + 1, "expected a value: a field cannot stand inside another's parentheses")
         else:

@@ -322,7 +322,7 @@ def test_a_query_that_is_no_text_is_still_recorded(store: Store) -> None:
 
 
 def test_damage_is_said_with_the_answer(store: Store) -> None:
-    """What cannot be read is named with the file, and what is whole is still found."""
+    """What cannot be read is named with the file; what is whole is still found; exit code 3, as in status."""
     keep(store, flow(1))
     keep(store, flow(2))
     first = min((store.root / "journals" / "flow" / "test").glob("*.journal"))
@@ -331,7 +331,20 @@ def test_damage_is_said_with_the_answer(store: Store) -> None:
     done = quickly(store.root, "search", "*")
 
     assert "1 flow records, all shown" in done.out
-    assert f"damaged, and not searched: journal {first}" in done.out
+    assert f"damaged, and not searched: journal {first}" in done.err
+    assert done.code == 3
+
+
+def test_a_time_without_any_record_is_no_answer(store: Store) -> None:
+    """A range that reaches beyond what is stored says so: nothing found there means nothing."""
+    keep(store, flow(1))
+
+    early = quickly(store.root, "search", "*", "--since", "1/1/2560", "--until", "2/1/2560")
+    within = quickly(store.root, "search", "*")
+
+    assert "nothing is stored before" in early.out
+    assert "no answer about that time" in early.out
+    assert "no answer about that time" not in within.out
 
 
 def test_a_search_without_a_store_says_what_to_do(tmp_path: Path) -> None:
@@ -351,3 +364,19 @@ def test_lines_can_be_proved_from_the_answer(imported: Store) -> None:
     done = quickly(imported.root, "search", "host:*", "--format", "json", "--limit", "20")
 
     assert set(done.out.splitlines(keepends=True)) < wanted
+
+
+def test_equals_is_refused_with_what_to_write(store: Store) -> None:
+    """A comparison as other languages write it is not searched as a word that nothing has."""
+    done = quickly(store.root, "search", "port=443")
+
+    assert done.code == 5
+    assert "column 1: write port:value" in done.err
+
+
+def test_a_range_that_runs_backwards_is_refused(store: Store) -> None:
+    """--since behind --until is a mistake, not an empty answer."""
+    done = quickly(store.root, "search", "*", "--since", "2026-08-03", "--until", "2026-08-01")
+
+    assert done.code == 5
+    assert "is not before --until" in done.err
