@@ -190,6 +190,8 @@ class _Shipper:
                 if self._failure is not None:
                     return
                 self._ship(rows)
+            for writer in self._writers.values():
+                writer.flush()
             for future in self._under_way:
                 future.result()
         except BaseException as error:  # noqa: BLE001  handed to the thread that reads

@@ -136,6 +136,7 @@ class JournalWriter:
         self._waiting_rows = 0
         self._state = threading.Condition()
         self._closing = False
+        self._hurry = False
         self._refusal: Exception | None = None
         self._thread = threading.Thread(target=self._run, name=f"journal-{dataset.name}", daemon=True)
         self._thread.start()
@@ -169,6 +170,12 @@ class JournalWriter:
             JournalWriteError: it could not be made durable; none of it is acknowledged.
         """
         return self.submit(batch).result()
+
+    def flush(self) -> None:
+        """Write what waits now: its producer has nothing more for the moment, and waits for it."""
+        with self._state:
+            self._hurry = bool(self._waiting)
+            self._state.notify_all()
 
     def recover(self) -> None:
         """Take rows again after a refusal; the producer has counted what it lost."""
@@ -211,8 +218,10 @@ class JournalWriter:
             self._state.wait_for(lambda: self._waiting or self._closing)
             deadline = time.monotonic() + self._dataset.commit_within_ms / 1_000
             self._state.wait_for(
-                lambda: self._waiting_rows >= GROUP_ROWS or self._closing, deadline - time.monotonic()
+                lambda: self._waiting_rows >= GROUP_ROWS or self._closing or self._hurry,
+                deadline - time.monotonic(),
             )
+            self._hurry = False
             group, self._waiting, self._waiting_rows = self._waiting, [], 0
             self._state.notify_all()
             return group

@@ -612,3 +612,13 @@ def killed(root: Path, turn: int, after: int) -> list[list[str]]:
         child.kill()
         lines += child.stdout.readlines()
     return [line.split() for line in lines if line.endswith("\n") and len(line.split()) == 3]
+
+
+def test_flush_does_not_wait_for_more_rows(journal: Journal) -> None:
+    """A producer that has nothing more gets its answer before the group's time is over."""
+    with with_window(journal, 60_000).writer() as writer:
+        future = writer.submit(notes("a"))
+
+        writer.flush()
+
+        assert future.result(timeout=10) == Position(1, 1)
