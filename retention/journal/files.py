@@ -7,6 +7,7 @@ Rules (FORMAT.md 3):
 """
 
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,7 +36,9 @@ class LastFrame:
 
 def numbered(directory: Path) -> dict[int, Path]:
     """Journal files of *directory* by number, in order."""
-    files = {int(path.stem): path for path in directory.glob(f"*{SUFFIX}") if path.stem.isdecimal()}
+    found = (path for path in directory.glob(f"*{SUFFIX}") if path.stem.isdecimal())
+    # Reading anything else than a file could wait for ever; in place of one, it leaves a hole that is named.
+    files = {int(path.stem): path for path in found if stat.S_ISREG(path.lstat().st_mode)}
     return dict(sorted(files.items()))
 
 

@@ -38,6 +38,15 @@ def test_files_are_numbered_in_order(tmp_path: Path) -> None:
     assert files.path_of(tmp_path, 7).name == "00000007.journal"
 
 
+def test_only_regular_files_are_journals(tmp_path: Path) -> None:
+    """A named pipe would make a reader wait for ever, and a link leads elsewhere: neither is opened."""
+    (tmp_path / "00000001.journal").touch()
+    os.mkfifo(tmp_path / "00000002.journal")
+    (tmp_path / "00000003.journal").symlink_to("/etc/passwd")
+
+    assert list(files.numbered(tmp_path)) == [1]
+
+
 def test_an_undamaged_file_is_left_alone(written: Journal) -> None:
     """Control: recovery of a whole file changes nothing and finds its last frame."""
     (path,) = written.paths
