@@ -2,8 +2,9 @@
 
 Rules:
     1. A file is taken when two looks in a row find the same size and time: nobody is writing to it.
-    2. Imported files go to ``done/``; files that are no captures to ``refused/``, with the reason beside
-       them. What cannot be read, and what the disk or the store refuses, stays and is tried again.
+    2. Imported files go to ``done/``; files that are no captures, or that meet a bug of ours, to
+       ``refused/``, with the reason beside them. What cannot be read, and what the disk or the store
+       refuses, stays and is tried again.
     3. Names that begin with a dot, directories and links are left alone.
 """
 

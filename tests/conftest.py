@@ -1,7 +1,6 @@
 """What every test shares: which real parts are there, and that nothing is skipped where all must run."""
 
 import os
-import shutil
 from collections.abc import Generator
 
 import pytest
@@ -31,12 +30,3 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
         report.outcome = "failed"
         report.longrepr = f"skipped although all parts must run: {report.longrepr}"
     return report
-
-
-@pytest.fixture(scope="session")
-def tshark() -> str:
-    """Path of tshark."""
-    path = shutil.which("tshark")
-    if path is None:
-        pytest.skip("tshark is not installed")
-    return path

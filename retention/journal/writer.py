@@ -40,7 +40,6 @@ from retention.journal.frame import (
     SECRET_BYTES,
     FileHeader,
     FrameHeader,
-    first_hash,
     next_hash,
     nonce,
     pack_file_header,
@@ -313,6 +312,3 @@ def _locked(directory: Path, wait_seconds: float) -> int:
             time.sleep(0.05)
         else:
             return descriptor
-
-
-__all__ = ["Clock", "JournalWriter", "first_hash", "wall_clock"]
