@@ -6,6 +6,7 @@ Rules:
     3. Exit codes: 3 integrity, 4 store or keys, 5 input, 6 the machine (disk, locks, clock).
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -83,3 +84,76 @@ class JournalDamagedError(JournalError):
         self.path = path
         self.offset = offset
         self.what = what
+
+
+class VerificationError(RetentionError):
+    """What is sealed does not hold together. An incident: never retried, never repaired silently."""
+
+    exit_code = 3
+    hint = "copy the data directory before anything else, then verify the copy"
+
+
+class VaultDamagedError(VerificationError):
+    """An encrypted file holds something that was not written into it, or is read with another key."""
+
+    def __init__(self, path: Path, chunk: int, offset: int, what: str) -> None:
+        super().__init__(f"{path}, chunk {chunk} at byte {offset}: {what}")
+        self.path = path
+        self.chunk = chunk
+        self.offset = offset
+
+
+class SegmentError(VerificationError):
+    """A sealed segment or its manifest is not what was sealed."""
+
+
+class SegmentAlteredError(SegmentError):
+    """Rows of a sealed segment changed after they were sealed."""
+
+    def __init__(self, segment: str, first: int, last: int, *, sealed: bytes, found: bytes) -> None:
+        super().__init__(
+            f"segment {segment}, rows {first}-{last}: "
+            f"sealed {sealed.hex()[:16]}…, recomputed {found.hex()[:16]}…"
+        )
+        self.segment = segment
+        self.first = first
+        self.last = last
+
+
+class LedgerError(VerificationError):
+    """The ledger is not what was signed."""
+
+
+class NoteError(VerificationError):
+    """A signed note that is malformed or not signed by the expected key."""
+
+    hint = "check that it is the whole file, and signed by this store"
+
+
+class ProofError(VerificationError):
+    """A proof that does not prove what it is given for."""
+
+    hint = "check that record, proof and checkpoint belong together"
+
+
+class SealingRefusedError(RetentionError):
+    """Journals cannot be sealed as they are; nothing was sealed and nothing was deleted."""
+
+    exit_code = 3
+    hint = "copy the data directory before anything else, then look at the copy with: applog verify"
+
+
+class ClockError(RetentionError):
+    """The time cannot be confirmed, and what depends on it was not done."""
+
+    exit_code = 6
+    hint = "check the network's way to the time servers, and the clock"
+
+
+class VerificationFailedError(VerificationError):
+    """Some checks failed; each was named."""
+
+    def __init__(self, failures: Sequence[RetentionError]) -> None:
+        count = len(failures)
+        super().__init__(str(failures[0]) if count == 1 else f"{count} failures; the first: {failures[0]}")
+        self.failures = tuple(failures)
