@@ -4,7 +4,8 @@ Rules:
     1. A whole file appears under its name only after its bytes are on the disk:
        write temporary → fsync file → rename → fsync directory.
     2. A new directory is durable only after its parent is synced.
-    3. Errors of the disk leave this module as the ``OSError`` they are: the caller knows what they mean.
+    3. What must not be read again is overwritten before its name goes, as far as that reaches (``shred``).
+    4. Errors of the disk leave this module as the ``OSError`` they are: the caller knows what they mean.
 """
 
 import os
@@ -50,3 +51,26 @@ def write_all(descriptor: int, data: bytes | bytearray | memoryview) -> None:
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(descriptor, rest) :]
+
+
+def shred(path: Path) -> None:
+    """Overwrite the file *path* with random bytes, then take its name away, durably; gone already is done.
+
+    Cut short, it leaves the file, or a file of random bytes: call it again. What it cannot reach: earlier
+    versions that ``write_file`` replaced, file systems that copy on write or keep snapshots (btrfs, ZFS) or
+    journal data, what an SSD's wear levelling moved aside, and back-ups. So shred what is useless without a
+    second secret, and keep that one off the back-ups of the first.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        if path.parent.is_dir():
+            sync_directory(path.parent)  # an earlier call may have been cut before this
+        return
+    try:
+        write_all(descriptor, os.urandom(os.fstat(descriptor).st_size))
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    path.unlink()
+    sync_directory(path.parent)

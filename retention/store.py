@@ -2,14 +2,18 @@
 
 Rules:
     1. A directory becomes a store once, by ``create``; opening another directory is refused.
-    2. ``journals/ keys/ cache/`` now; ``segments/ ledger/`` come with sealing. ``cache/`` can be deleted.
+    2. ``journals/ segments/ ledger/ keys/ cache/``; ``cache/`` can be deleted.
     3. Whoever can read the master key opens the store directly; everybody else asks a process that can.
+    4. What is read is one moment's: sealed segments, then the journals behind them, no row twice or left out
+       because it was being sealed meanwhile.
 """
 
 import datetime as dt
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from getpass import getpass
 from pathlib import Path
 from typing import Self
 
@@ -17,22 +21,38 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from retention.catalogue import Catalogue, Sealed, SealedEnd
 from retention.dataset import Dataset
 from retention.durable import make_directory, write_file
 from retention.errors import (
-    JournalDamagedError,
     JournalWriteError,
     KeyMaterialError,
+    RetentionError,
     StoreError,
     StoreExistsError,
     StoreMissingError,
+    VerificationError,
 )
 from retention.journal.reader import JournalReader
 from retention.journal.writer import Clock, JournalWriter, wall_clock
-from retention.keys import FileMasterKey, Recipients
+from retention.keys import (
+    DayKeys,
+    FileMasterKey,
+    PassphraseMasterKey,
+    Recipients,
+    SigningKeys,
+    StoreMasterKey,
+    check,
+    finish_rotation,
+    write_check,
+)
+from retention.ledger.log import Ledger
+from retention.sealer import Sealer
+from retention.segment.reader import Segment
+from retention.times import day_of
 
 FORMAT = 1
-_DIRECTORIES = ("journals", "keys", "cache")
+_DIRECTORIES = ("journals", "segments", "ledger", "keys", "cache")
 
 
 class StoreMark(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,10 +67,10 @@ class StoreMark(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, kw_only=True)
 class Contents:
-    """What a dataset's journals hold."""
+    """What a dataset's segments and journals hold."""
 
     table: pa.Table
-    damages: tuple[JournalDamagedError, ...]
+    damages: tuple[RetentionError, ...]
     """What could not be read; never empty in silence."""
 
     def span(self) -> tuple[int | None, int | None]:
@@ -68,11 +88,17 @@ class Store:
         self.root = root
         self.mark = mark
         self.clock = clock
-        self.recipients = Recipients(root / "keys" / "journal", FileMasterKey(root / "keys" / "master.key"))
+        keys = root / "keys"
+        self.master = StoreMasterKey(keys, os.environ, ask_passphrase)
+        self.recipients = Recipients(keys / "journal", self.master)
+        self.day_keys = DayKeys(keys / "day", self.master)
+        self.signing_keys = SigningKeys(keys / "signing", self.master)
+        self.catalogue = Catalogue(root / "segments")
+        self._unlocked = False
 
     @classmethod
-    def create(cls, root: Path, clock: Clock = wall_clock) -> Self:
-        """Make a new store at *root* with keys of its own.
+    def create(cls, root: Path, clock: Clock = wall_clock, passphrase: str | None = None) -> Self:
+        """Make a new store at *root* with keys of its own, behind *passphrase* if one is given.
 
         Raises:
             StoreExistsError: there is one already.
@@ -90,12 +116,11 @@ class Store:
             for name in _DIRECTORIES:
                 make_directory(root / name, mode=0o700 if name == "keys" else 0o750)
             store = cls(root, mark, clock)
-            master = root / "keys" / "master.key"
-            if not master.exists():
-                if any((root / "keys" / "journal").glob("*.key")):
-                    raise KeyMaterialError(f"{root} holds day keys, but the master key {master} is missing")
-                FileMasterKey(master).create()
+            store._make_master(passphrase)
             store.make_keys_ahead()
+            write_check(root / "keys", store.master, mark.store_id)
+            with store.ledger() as ledger:
+                store.sealer(ledger, ()).sign_heads()
             # Last, so that a store whose creation was cut short is not one yet and can be created again.
             write_file(root / "store.json", msgspec.json.format(msgspec.json.encode(mark)))
         except OSError as error:
@@ -122,9 +147,82 @@ class Store:
             raise StoreError(f"{root} has store format {mark.format}, expected {FORMAT}; please update")
         return cls(root, mark, clock)
 
+    def _make_master(self, passphrase: str | None) -> None:
+        if self.master.current() is not None or self.master.upcoming() is not None:
+            return
+        keys = self.root / "keys"
+        if any((keys / "journal").glob("*.key")):
+            raise KeyMaterialError(f"{self.root} holds day keys, but its master key is missing")
+        if passphrase is None:
+            FileMasterKey(keys / "master.key").create()
+        else:
+            PassphraseMasterKey(keys / "master.passphrase", lambda: passphrase).create(passphrase)
+
+    def unlock(self) -> None:
+        """Make sure that the master key is this store's, and finish a rotation that was interrupted.
+
+        Raises:
+            KeyMaterialError: it is another's, or missing.
+        """
+        if not self._unlocked:
+            finish_rotation(self.master)
+            check(self.root / "keys", self.master, self.mark.store_id)
+            self._unlocked = True
+
     def make_keys_ahead(self) -> None:
         """Make the recipient keys of today and the days ahead; needs the master key."""
-        self.recipients.make_ahead(dt.datetime.fromtimestamp(self.clock() / 1e6, dt.UTC).date())
+        self.recipients.make_ahead(day_of(self.clock()))
+
+    @property
+    def created(self) -> int:
+        """When the store was made, UTC µs."""
+        return int(dt.datetime.fromisoformat(self.mark.created).timestamp()) * 1_000_000
+
+    def ledger(self, *, wait_seconds: float = 60.0) -> Ledger:
+        """The ledger, for writing; one process at a time holds it.
+
+        Raises:
+            LedgerError: it is not what was signed last.
+        """
+        self.unlock()
+        try:
+            return Ledger.open(
+                self.root / "ledger",
+                self.signing_keys,
+                self.last_signed,
+                store_id=self.mark.store_id,
+                now=self.clock(),
+                wait_seconds=wait_seconds,
+            )
+        except OSError as error:
+            raise StoreError(f"ledger of {self.root}: {error.strerror}") from error
+
+    @property
+    def last_signed(self) -> Path:
+        """The newest checkpoint that was signed."""
+        return self.root / "keys" / "signing" / "last-signed"
+
+    def sealer(
+        self,
+        ledger: Ledger,
+        datasets: Sequence[Dataset],
+        *,
+        confirmed: Callable[[], int | None] = lambda: None,
+        by: str = "applog",
+    ) -> Sealer:
+        """What seals journals of *datasets* into segments."""
+        return Sealer(
+            root=self.root,
+            created=self.created,
+            datasets=datasets,
+            ledger=ledger,
+            catalogue=self.catalogue,
+            recipients=self.recipients,
+            day_keys=self.day_keys,
+            clock=self.clock,
+            confirmed=confirmed,
+            by=by,
+        )
 
     def writer(self, dataset: Dataset, name: str, *, wait_seconds: float = 30.0) -> JournalWriter:
         """The journal of *dataset* that the writer *name* appends to."""
@@ -135,32 +233,91 @@ class Store:
                 self.recipients,
                 clock=self.clock,
                 wait_seconds=wait_seconds,
+                sealed_end=lambda: self._sealed_end(dataset, name),
             )
         except OSError as error:
             raise JournalWriteError(f"cannot write to {self.root}: {error.strerror}") from error
 
+    def _sealed_end(self, dataset: Dataset, writer: str) -> SealedEnd | None:
+        self.catalogue.refresh()
+        return self.catalogue.end_of(dataset.name, writer)
+
     def readers(self, dataset: Dataset, *, deep: bool = False) -> Iterator[JournalReader]:
-        """A reader for each writer's journal of *dataset*."""
+        """A reader for each writer's journal of *dataset*, of what is not sealed in the catalogue."""
         base = self.root / "journals" / dataset.name
         for directory in sorted(base.iterdir()) if base.exists() else ():
             if directory.is_dir():
+                end = self.catalogue.end_of(dataset.name, directory.name)
                 yield JournalReader(
-                    directory=directory, dataset=dataset, recipients=self.recipients, deep=deep
+                    directory=directory,
+                    dataset=dataset,
+                    recipients=self.recipients,
+                    deep=deep,
+                    sealed=end.file if end is not None else 0,
                 )
 
     def set_aside(self, dataset: Dataset) -> tuple[Path, ...]:
         """Torn ends that writers of *dataset* found at their start and kept: never acknowledged."""
         return tuple(sorted((self.root / "journals" / dataset.name).glob("*/*.tail-*")))
 
-    def read(self, dataset: Dataset, columns: list[str] | None = None, *, deep: bool = False) -> Contents:
-        """Everything the journals of *dataset* hold, only *columns* if given."""
-        batches: list[pa.RecordBatch] = []
-        damages: list[JournalDamagedError] = []
+    def journal(self, dataset: Dataset, columns: list[str] | None = None, *, deep: bool = False) -> Contents:
+        """What the journals of *dataset* hold behind the segments in the catalogue, which is refreshed."""
         schema = dataset.schema if columns is None else pa.schema([dataset.schema.field(c) for c in columns])
-        for reader in self.readers(dataset, deep=deep):
-            batches += (frame.batch.select(schema.names) for frame in reader.frames())
-            damages += reader.damages
-        return Contents(table=pa.Table.from_batches(batches, schema), damages=tuple(damages))
+        while True:
+            self.catalogue.refresh()
+            batches: list[pa.RecordBatch] = []
+            damages: list[RetentionError] = []
+            before = self._ends(dataset)
+            for reader in self.readers(dataset, deep=deep):
+                batches += (frame.batch.select(schema.names) for frame in reader.frames())
+                damages += reader.damages
+            self.catalogue.refresh()
+            if self._ends(dataset) == before:  # else something was sealed while we read: once more
+                return Contents(table=pa.Table.from_batches(batches, schema), damages=tuple(damages))
+
+    def _ends(self, dataset: Dataset) -> int:
+        return len(self.catalogue.sealed(dataset.name))
+
+    def read(self, dataset: Dataset, columns: list[str] | None = None, *, deep: bool = False) -> Contents:
+        """Everything that is stored of *dataset*, only *columns* if given: segments, then journals."""
+        names = dataset.schema.names if columns is None else columns
+        journal = self.journal(dataset, columns, deep=deep)
+        tables: list[pa.Table] = []
+        damages = list(journal.damages)
+        for sealed in self.catalogue.sealed(dataset.name):
+            if not sealed.present:
+                continue
+            try:
+                segment = self.segment(dataset, sealed)
+                try:
+                    tables.append(segment.table(names))
+                finally:
+                    segment.close()
+            except (VerificationError, KeyMaterialError) as error:
+                damages.append(error)
+        return Contents(table=pa.concat_tables([*tables, journal.table]), damages=tuple(damages))
+
+    def segment(self, dataset: Dataset, sealed: Sealed) -> Segment:
+        """An opened segment.
+
+        Raises:
+            VerificationError: it is damaged, or not what its manifest says.
+            KeyMaterialError: its day key is missing.
+        """
+        day = dt.date.fromisoformat(sealed.manifest.day or "")
+        key = self.day_keys.open(dataset.name, day)
+        return Segment(sealed.path, sealed.manifest, dataset, key.key)
 
     def _directory(self, dataset: Dataset, writer: str) -> Path:
         return self.root / "journals" / dataset.name / writer
+
+
+def ask_passphrase() -> str:
+    """Ask the person at the terminal for the store's passphrase.
+
+    Raises:
+        KeyMaterialError: there is no terminal.
+    """
+    if not sys.stdin.isatty():
+        raise KeyMaterialError("the store has a passphrase: put the path of a file with it in APPLOG_PASSPHRASE_FILE")
+    return getpass("passphrase of the store: ")

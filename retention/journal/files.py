@@ -8,9 +8,11 @@ Rules (FORMAT.md 3):
 
 import os
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from retention.catalogue import SealedEnd
 from retention.durable import write_file
 from retention.errors import JournalDamagedError
 from retention.journal.frame import (
@@ -32,6 +34,10 @@ class LastFrame:
 
     frames: int
     chain: bytes
+
+
+NO_PREDECESSOR = LastFrame(frames=0, chain=bytes(HASH_BYTES))
+"""What file 1 follows."""
 
 
 def numbered(directory: Path) -> dict[int, Path]:
@@ -91,11 +97,27 @@ def recover(path: Path) -> LastFrame:
     return last
 
 
+def predecessor(directory: Path, sealed_end: Callable[[], SealedEnd | None]) -> tuple[int, LastFrame]:
+    """Number and end of the file that the next one follows; recovers it if it is not sealed.
+
+    Raises:
+        JournalDamagedError: the last file holds damage that a crash does not leave.
+    """
+    while True:
+        found = numbered(directory)
+        sealed = sealed_end()  # after the listing: what was unlinked before it is in here
+        last = max(found, default=0)
+        if sealed is not None and sealed.file >= last:
+            return sealed.file, LastFrame(frames=sealed.frames, chain=sealed.head)
+        if not found:
+            return 0, NO_PREDECESSOR
+        try:
+            return last, recover(found[last])
+        except FileNotFoundError:
+            continue  # sealed and unlinked since the listing
+
+
 def _set_aside(path: Path, data: bytes, offset: int) -> None:
     # Copy first: a crash between the two leaves the tail twice, never not at all.
     write_file(path.with_name(f"{path.stem}.tail-{offset}"), data[offset:])
     os.truncate(path, offset)
-
-
-NO_PREDECESSOR = LastFrame(frames=0, chain=bytes(HASH_BYTES))
-"""What file 1 follows."""

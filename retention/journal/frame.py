@@ -38,7 +38,7 @@ class Malformed(ValueError):  # noqa: N818  a parser's answer, turned into Journ
     """Bytes are not what the format says; the message says which part."""
 
 
-class FileHeader(msgspec.Struct, frozen=True, kw_only=True):
+class FileHeader(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a journal file says of itself, as JSON in the file."""
 
     format: int
@@ -59,6 +59,8 @@ class FileHeader(msgspec.Struct, frozen=True, kw_only=True):
     """How many frames of the preceding file count; later ones there were never acknowledged."""
     after_hash: str
     """Chain hash after them, hexadecimal; zeros for file 1."""
+    opened: int | None = None
+    """When it was opened, UTC µs: no ``event.ingested`` in it is earlier. Absent in files of applog 0.1."""
 
 
 class FrameHeader(NamedTuple):

@@ -56,13 +56,15 @@ class JournalReader:
     dataset: Dataset
     recipients: Recipients
     deep: bool = False
+    sealed: int = 0
+    """The last file that is sealed: what is still there of it is in a segment."""
     damages: list[JournalDamagedError] = field(default_factory=list)
     """What was found damaged so far."""
 
     def frames(self, after: Position = BEGINNING) -> Iterator[Frame]:
         """Frames behind *after*, in order, up to the end as it is now."""
         numbered = files.numbered(self.directory)
-        for number in range(max(1, after.file), max(numbered, default=0) + 1):
+        for number in range(max(1, self.sealed + 1, after.file), max(numbered, default=0) + 1):
             path = numbered.get(number)
             if path is None:
                 missing = files.path_of(self.directory, number)
@@ -83,7 +85,9 @@ class JournalReader:
             self.damages.append(JournalDamagedError(path, 0, f"cannot be read: {error.strerror}"))
             return
         acknowledged = self._acknowledged(successor)
-        opener = _Opener(self, header, hashlib.sha256(data[:length]).digest())
+        opener = Opener(
+            self.dataset, self.recipients, header, hashlib.sha256(data[:length]).digest(), deep=self.deep
+        )
         last = files.LastFrame(frames=0, chain=files.start_hash(header))
         for found in scan(data, length, last.chain):
             if last == acknowledged:
@@ -123,17 +127,10 @@ class JournalReader:
             what += " (a write that was cut short, or is under way)"
         self.damages.append(JournalDamagedError(path, found.offset, what))
 
-    def _opened(self, path: Path, opener: "_Opener", data: bytes, found: FoundFrame) -> Iterator[Frame]:
+    def _opened(self, path: Path, opener: "Opener", data: bytes, found: FoundFrame) -> Iterator[Frame]:
         try:
             yield opener.open(data, found)
-        except (
-            InvalidTag,
-            zstandard.ZstdError,
-            pa.ArrowException,
-            OSError,
-            SchemaError,
-            _ChainError,
-        ) as error:
+        except FRAME_ERRORS as error:
             what = str(error) or "its content was altered"
             self.damages.append(
                 JournalDamagedError(path, found.offset, f"frame {found.header.number}: {what}")
@@ -144,21 +141,34 @@ class _ChainError(Exception):
     """A frame's lines do not give its chain hash."""
 
 
-class _Opener:
+FRAME_ERRORS = (InvalidTag, zstandard.ZstdError, pa.ArrowException, OSError, SchemaError, _ChainError)
+"""What a frame that was altered may raise when it is opened."""
+
+
+class Opener:
     """Opens the frames of one file."""
 
-    def __init__(self, reader: JournalReader, header: FileHeader, file_digest: bytes) -> None:
-        if (header.schema, header.encoder) != (reader.dataset.version, ENCODER):
+    def __init__(
+        self,
+        dataset: Dataset,
+        recipients: Recipients,
+        header: FileHeader,
+        file_digest: bytes,
+        *,
+        deep: bool = False,
+    ) -> None:
+        if (header.schema, header.encoder) != (dataset.version, ENCODER):
             raise SchemaError(
                 f"journal of {header.dataset}: schema version {header.schema}, encoder {header.encoder}; "
-                f"this version of applog reads {reader.dataset.version} and {ENCODER}, please update"
+                f"this version of applog reads {dataset.version} and {ENCODER}, please update"
             )
         info = seal_info(header.dataset, header.writer, header.file)
         day = dt.date.fromisoformat(header.day)
-        secret = reader.recipients.open(day, bytes.fromhex(header.sealed), info)
+        secret = recipients.open(day, bytes.fromhex(header.sealed), info)
+        self.blinding = secret[32:]
         self._cipher = AESGCM(secret[:32])
-        self._blinding = secret[32:]
-        self._reader = reader
+        self._dataset = dataset
+        self._deep = deep
         self._header = header
         self._file_digest = file_digest
 
@@ -168,13 +178,13 @@ class _Opener:
         associated = self._file_digest + data[found.offset : found.body.start]
         plain = self._cipher.decrypt(nonce(number), data[found.body], associated)
         message = zstandard.ZstdDecompressor().decompress(plain)
-        batch = pa.ipc.read_record_batch(pa.py_buffer(message), self._reader.dataset.schema)
+        batch = pa.ipc.read_record_batch(pa.py_buffer(message), self._dataset.schema)
         if batch.num_rows != found.header.rows:
             raise _ChainError(f"expected {found.header.rows} rows, found {batch.num_rows}")
-        if self._reader.deep:
+        if self._deep:
             batch.validate(full=True)
-            lines = memoryview(joined_lines(self._reader.dataset, batch))
-            if next_hash(found.header.previous, self._blinding, number, lines) != found.header.chain:
+            lines = memoryview(joined_lines(self._dataset, batch))
+            if next_hash(found.header.previous, self.blinding, number, lines) != found.header.chain:
                 raise _ChainError("its lines do not give its chain hash")
         position = Position(self._header.file, number)
         return Frame(position=position, writer=self._header.writer, batch=batch, chain=found.header.chain)

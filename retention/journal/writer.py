@@ -2,8 +2,9 @@
 
 Rules (FORMAT.md 3):
     1. A row is acknowledged (its future is done) only after fsync of the frame that holds it.
-    2. Every start, every UTC midnight and every step back of the clock opens a new numbered file with fresh
-       secrets; the writer cannot read back what it wrote.
+    2. Every start, every UTC midnight, every cut that the sealer asks for, every ``FILE_ROWS`` rows and every
+       step back of the clock opens a new numbered file with fresh secrets; the writer cannot read back what
+       it wrote. At midnights and cuts an idle writer does so by itself, so that its file can be sealed.
     3. One write and fsync is under way; rows that arrive meanwhile share the next frame, at the latest
        after the dataset's ``commit_within_ms`` or ``GROUP_ROWS`` rows.
     4. A failed write or fsync ends the file. Its successor names the last acknowledged frame; what stands
@@ -17,6 +18,7 @@ import contextlib
 import datetime as dt
 import fcntl
 import hashlib
+import logging
 import os
 import threading
 import time
@@ -30,10 +32,11 @@ import pyarrow as pa
 import zstandard
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from retention.catalogue import SealedEnd
 from retention.dataset import Dataset
 from retention.durable import make_directory, write_all, write_file
 from retention.encoding import ENCODER
-from retention.errors import JournalBusyError, JournalWriteError, SchemaError
+from retention.errors import JournalBusyError, JournalWriteError, RetentionError, SchemaError
 from retention.journal import files
 from retention.journal.frame import (
     MAX_BODY_BYTES,
@@ -51,9 +54,16 @@ from retention.journal.reader import Position, joined_lines
 from retention.keys import Recipients
 
 GROUP_ROWS = 5_000
+FILE_ROWS = 250_000
+"""A segment is made of whole files, of about 500,000 rows together."""
+CUT = "cut"
+"""File of a dataset's journals that names the moment at which all its writers begin a new file."""
+_IDLE_LOOK_SECONDS = 0.5
 PENDING_ROWS = 200_000
 _GCM_TAG_BYTES = 16
 _US_PER_DAY = 86_400_000_000
+
+_log = logging.getLogger(__name__)
 
 Clock = Callable[[], int]
 """Wall clock, UTC µs."""
@@ -74,6 +84,7 @@ class _OpenFile:
         fcntl.flock(self.descriptor, fcntl.LOCK_EX)  # the keeper adopts the file once this is free
         self.number = header.file
         self.day = opened_at // _US_PER_DAY
+        self.opened = opened_at
         self.newest = opened_at
         self.rows = 0
         self.last = files.LastFrame(frames=0, chain=files.start_hash(header))
@@ -116,7 +127,9 @@ class JournalWriter:
         *,
         clock: Clock = wall_clock,
         wait_seconds: float = 30.0,
+        sealed_end: Callable[[], SealedEnd | None] = lambda: None,
     ) -> None:
+        """Take the journal in *directory*; *sealed_end* says where the sealed part of it ends."""
         self._directory = directory
         self._dataset = dataset
         self._recipients = recipients
@@ -124,9 +137,7 @@ class JournalWriter:
         make_directory(directory)
         self._lock = _locked(directory, wait_seconds)
         try:
-            numbered = files.numbered(directory)
-            self._number = max(numbered, default=0)
-            self._last = files.recover(numbered[self._number]) if numbered else files.NO_PREDECESSOR
+            self._number, self._last = files.predecessor(directory, sealed_end)
         except BaseException:
             os.close(self._lock)
             raise
@@ -214,7 +225,8 @@ class JournalWriter:
     def _next_group(self) -> list[tuple[pa.RecordBatch, Future[Position]]]:
         """What the next frame holds; empty when the writer closes."""
         with self._state:
-            self._state.wait_for(lambda: self._waiting or self._closing)
+            while not self._state.wait_for(lambda: self._waiting or self._closing, self._patience()):
+                self._rotate_when_idle()
             deadline = time.monotonic() + self._dataset.commit_within_ms / 1_000
             self._state.wait_for(
                 lambda: self._waiting_rows >= GROUP_ROWS or self._closing or self._hurry,
@@ -224,6 +236,33 @@ class JournalWriter:
             group, self._waiting, self._waiting_rows = self._waiting, [], 0
             self._state.notify_all()
             return group
+
+    def _patience(self) -> float | None:
+        """Seconds until an idle writer looks whether its file has to end; None: it has none open."""
+        return None if self._file is None else _IDLE_LOOK_SECONDS
+
+    def _rotate_when_idle(self) -> None:
+        if self._file is None or not self._is_over(self._file, self._clock()):
+            return
+        try:
+            self._current_file()
+        except (OSError, RetentionError) as error:
+            _log.warning("journal %s: no new file yet: %s", self._directory, error)
+
+    def _is_over(self, file: _OpenFile, now: int) -> bool:
+        """Whether the next row belongs into another file. *now* was read before the cut is."""
+        return (
+            now < file.newest
+            or now // _US_PER_DAY != file.day
+            or file.rows >= FILE_ROWS
+            or file.opened < self._cut() <= now
+        )
+
+    def _cut(self) -> int:
+        try:
+            return int((self._directory.parent / CUT).read_text("ascii"))
+        except (OSError, ValueError):
+            return 0
 
     def _refused(self, error: Exception) -> list[Future[Position]]:
         """Refuse everything from now on; the answer is what was waiting."""
@@ -251,7 +290,7 @@ class JournalWriter:
 
     def _current_file(self) -> tuple[_OpenFile, int]:
         now = self._clock()
-        if self._file is not None and (now < self._file.newest or now // _US_PER_DAY != self._file.day):
+        if self._file is not None and self._is_over(self._file, now):
             self._give_up_file()
         if self._file is None:
             self._file = self._next_file(now)
@@ -275,6 +314,7 @@ class JournalWriter:
             sealed=self._recipients.seal(day, secret, seal_info(dataset.name, writer, number)).hex(),
             after_frames=self._last.frames,
             after_hash=self._last.chain.hex(),
+            opened=now,
         )
         return _OpenFile(files.path_of(self._directory, number), header, secret, now)
 

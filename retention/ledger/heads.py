@@ -1,0 +1,61 @@
+"""Where every dataset's tree and every open journal stand: what each minute's ``heads`` entry says.
+
+Rules (FORMAT.md 8.3):
+    1. The newest file of each journal that is not sealed counts; it commits to the files before it.
+    2. A file is synced before its head is signed, and its frames are read from the file, without any key.
+"""
+
+import os
+from pathlib import Path
+
+from retention.catalogue import Catalogue
+from retention.journal import files
+from retention.journal.frame import FoundFrame, scan
+from retention.ledger.entries import HeadsEntry, JournalHead
+from retention.ledger.state import LedgerState, dataset_heads
+from retention.times import iso
+
+
+def heads_entry(
+    journals: Path, state: LedgerState, catalogue: Catalogue, now: int, confirmed: int | None
+) -> HeadsEntry:
+    """The entry of this moment; times are UTC µs."""
+    if confirmed is not None and state.confirmed is not None:
+        confirmed = max(confirmed, state.confirmed)
+    return HeadsEntry(
+        time=iso(now),
+        confirmed=None if confirmed is None else iso(confirmed),
+        datasets=dataset_heads(state),
+        journals=tuple(journal_heads(journals, catalogue)),
+    )
+
+
+def journal_heads(journals: Path, catalogue: Catalogue) -> list[JournalHead]:
+    """The head of each journal under *journals* that is not wholly sealed."""
+    heads = []
+    for directory in sorted(path for path in journals.glob("*/*") if path.is_dir()):
+        dataset, writer = directory.parent.name, directory.name
+        end = catalogue.end_of(dataset, writer)
+        numbered = files.numbered(directory)
+        newest = max(numbered, default=0)
+        if newest > (end.file if end is not None else 0):
+            last = synced_end(numbered[newest])
+            heads.append((dataset, writer, newest, last.frames, last.chain.hex()))
+    return heads
+
+
+def synced_end(path: Path) -> files.LastFrame:
+    """Where the whole frames of a journal file end, once they are on the disk.
+
+    Raises:
+        JournalDamagedError: its header is damaged.
+    """
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        data = file.read()
+    header, length = files.header_of(path, data)
+    last = files.LastFrame(frames=0, chain=files.start_hash(header))
+    for found in scan(data, length, last.chain):
+        if isinstance(found, FoundFrame) and found.header.number == last.frames + 1:
+            last = files.LastFrame(frames=found.header.number, chain=found.header.chain)
+    return last

@@ -1,0 +1,258 @@
+"""The ledger on the disk: appended to under a lock, signed, and recovered after a crash.
+
+Rules (FORMAT.md 8.4):
+    1. Entries are written and synced before anything relies on them. A failed write ends this object: the
+       next opening finds out what arrived.
+    2. A checkpoint is signed only when ``heads`` is the last entry and the ledger extends ``last-signed``,
+       which is written, durably, before the checkpoint is published.
+    3. A torn end beyond the last checkpoint is kept aside and cut; whatever else does not fit is refused.
+    4. A missing ledger is made anew only in a store in which nothing was ever sealed.
+"""
+
+import base64
+import fcntl
+import os
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from retention.durable import make_directory, write_all, write_file
+from retention.errors import JournalWriteError, LedgerError, StoreError
+from retention.keys import SigningKeys
+from retention.ledger.entries import Entry, HeadsEntry, KeyEntry, encode_entry
+from retention.ledger.state import LedgerState, origin_of, rotation_message
+from retention.merkle import leaf_hash, root
+from retention.note import Checkpoint, Signer, open_checkpoint, sign_checkpoint
+from retention.times import iso
+
+ENTRIES, CHECKPOINT, LOCK = "entries", "checkpoint", "lock"
+
+
+class Ledger:
+    """The one writer of a store's ledger. Made by ``Ledger.open``; holds the ledger's lock until ``close``."""
+
+    def __init__(self, directory: Path, keys: SigningKeys, last_signed: Path, lock: int) -> None:
+        self.state = LedgerState()
+        self.leaves: list[bytes] = []
+        """Leaf hash of every entry: what inclusion proofs are made of."""
+        self._directory = directory
+        self._keys = keys
+        self._last_signed = last_signed
+        self._lock = lock
+        self._descriptor = -1
+        self._signed: bytes | None = None
+        """What ``last-signed`` held when the entries were last held against it; they only grew since."""
+        self._broken: str | None = None
+
+    @classmethod
+    def open(
+        cls,
+        directory: Path,
+        keys: SigningKeys,
+        last_signed: Path,
+        *,
+        store_id: str,
+        now: int,
+        wait_seconds: float = 60.0,
+    ) -> Self:
+        """Open for writing, recover, and make the first entry if there is none.
+
+        Raises:
+            LedgerError: the ledger is not what was signed last; nothing was changed.
+            StoreError: another process holds it.
+        """
+        make_directory(directory)
+        ledger = cls(directory, keys, last_signed, _locked(directory / LOCK, wait_seconds))
+        try:
+            ledger._recover(store_id, now)
+        except BaseException:
+            ledger.close()
+            raise
+        return ledger
+
+    def _recover(self, store_id: str, now: int) -> None:
+        path = self._directory / ENTRIES
+        if not path.exists():
+            if self._last_signed.exists():
+                raise LedgerError(f"{path} is missing, but {self._last_signed} says that a ledger was signed")
+            write_file(path, b"")
+        lines, torn = read_lines(path)
+        signed = self._last_signed.read_bytes() if self._last_signed.exists() else None
+        for number, line in enumerate(lines):
+            try:
+                self._apply(line)
+            except LedgerError:
+                if signed is None or number < _size_of(signed, self.state):
+                    raise
+                # Never signed: a power cut can leave anything there. Kept aside below, then cut.
+                torn = b"\n".join([*lines[number:], torn])
+                break
+        if signed is not None:
+            check_extends(self.leaves, signed, self.state)
+            self._signed = signed
+        elif any(self.state.sealed.values()):
+            raise LedgerError(f"{self._last_signed} is missing, but segments were sealed")
+        if torn:
+            kept = path.stat().st_size - len(torn)
+            write_file(path.with_name(f"{ENTRIES}.tail-{kept}"), torn)
+            os.truncate(path, kept)
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        os.fsync(self._descriptor)
+        if not self.state.keys:
+            key = self._keys.create(origin_of(store_id)).key
+            self.append([KeyEntry(time=iso(now), action="signing", key=str(key), store=store_id)])
+        elif self.state.keys[0].name != origin_of(store_id):
+            raise LedgerError(f"{path} is of {self.state.keys[0].name}, this store is {origin_of(store_id)}")
+        if signed is not None and _published(self._directory) != signed:
+            write_file(self._directory / CHECKPOINT, signed)
+
+    def append(self, entries: Sequence[Entry]) -> None:
+        """Write *entries*, and return when they are on the disk.
+
+        Raises:
+            LedgerError: one contradicts what is there; none was written.
+            JournalWriteError: the disk refused; what arrived is found out at the next opening.
+        """
+        if self._broken is not None:
+            raise JournalWriteError(f"the ledger could not be written before: {self._broken}")
+        lines = [encode_entry(entry) for entry in entries]
+        try:
+            for line in lines:
+                self._apply(line)
+        except LedgerError as error:
+            self._broken = str(error)  # the state is ahead of the file now
+            raise
+        try:
+            write_all(self._descriptor, b"".join(line + b"\n" for line in lines))
+            os.fsync(self._descriptor)
+        except OSError as error:
+            self._broken = error.strerror or str(error)
+            raise JournalWriteError(f"ledger {self._directory}: {self._broken}") from error
+
+    def _apply(self, line: bytes) -> None:
+        self.state.apply(line)
+        self.leaves.append(leaf_hash(line))
+
+    def sign(self) -> bytes:
+        """Sign and publish a checkpoint of the ledger as it is now; the signed note."""
+        state = self.state
+        if self._broken is not None or not isinstance(state.last, HeadsEntry):
+            raise LedgerError("a checkpoint is signed behind heads only, and never after a failed write")
+        if self._last_signed.exists() and self._last_signed.read_bytes() != self._signed:
+            raise LedgerError(f"{self._last_signed} changed while this process held the ledger")
+        checkpoint = Checkpoint(origin=state.key.name, size=state.size, root=state.tree.root())
+        signed = sign_checkpoint(checkpoint, self._signers())
+        try:
+            write_file(self._last_signed, signed)
+            write_file(self._directory / CHECKPOINT, signed)
+        except OSError as error:
+            self._broken = error.strerror or str(error)
+            raise JournalWriteError(f"ledger {self._directory}: {self._broken}") from error
+        self._signed = signed
+        return signed
+
+    def _signers(self) -> list[Signer]:
+        """The current key; just after a rotation, the one before it too."""
+        state = self.state
+        signers = [self._keys.signer(state.key)]
+        signed = _published(self._directory)
+        if state.rotated_at is not None and (signed is None or _size_of(signed, state) <= state.rotated_at):
+            signers.insert(0, self._keys.signer(state.keys[-2]))
+        return signers
+
+    def rotate_signing_key(self, now: int) -> None:
+        """Let a new key take over; both sign the entry."""
+        old = self._keys.signer(self.state.key)
+        new = self._keys.create(old.key.name)
+        message = rotation_message(old.key, new.key, self.state.size)
+        signatures = (_base64(old.sign(message)), _base64(new.sign(message)))
+        self.append(
+            [
+                KeyEntry(
+                    time=iso(now), action="rotated", old=str(old.key), key=str(new.key), signatures=signatures
+                )
+            ]
+        )
+
+    def close(self) -> None:
+        """Let go of the ledger."""
+        for descriptor in (self._descriptor, self._lock):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._descriptor = self._lock = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def read_lines(path: Path) -> tuple[list[bytes], bytes]:
+    """The whole lines of the ledger at *path*, without line feeds, and what stands behind the last one."""
+    *lines, torn = path.read_bytes().split(b"\n")
+    return lines, torn
+
+
+def check_extends(leaf_hashes: Sequence[bytes], signed: bytes, state: LedgerState) -> Checkpoint:
+    """The checkpoint in *signed*, which the ledger with *leaf_hashes* extends.
+
+    Raises:
+        NoteError: it is not signed by a key of this ledger.
+        LedgerError: the ledger is shorter, or its entries are others.
+    """
+    checkpoint, _ = open_checkpoint(signed, state.keys)
+    if checkpoint.size > len(leaf_hashes):
+        raise LedgerError(
+            f"the ledger has {len(leaf_hashes)} entries, but a checkpoint of {checkpoint.size} was signed: "
+            "its end was cut off, or it was put back from a back-up"
+        )
+    if root(leaf_hashes[: checkpoint.size]) != checkpoint.root:
+        raise LedgerError(
+            f"the first {checkpoint.size} entries of the ledger are not those that were signed: "
+            "it was altered or replaced"
+        )
+    return checkpoint
+
+
+def entries_of(lines: Sequence[bytes]) -> Iterator[tuple[LedgerState, Entry]]:
+    """Entry by entry, with the state behind each."""
+    state = LedgerState()
+    for line in lines:
+        entry = state.apply(line)
+        yield state, entry
+
+
+def _size_of(signed: bytes, state: LedgerState) -> int:
+    checkpoint, _ = open_checkpoint(signed, state.keys)
+    return checkpoint.size
+
+
+def _published(directory: Path) -> bytes | None:
+    path = directory / CHECKPOINT
+    return path.read_bytes() if path.exists() else None
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _locked(path: Path, wait_seconds: float) -> int:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    deadline = time.monotonic() + wait_seconds
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                os.close(descriptor)
+                raise StoreError(
+                    f"ledger {path.parent}: another process has been sealing for {wait_seconds:g} s"
+                ) from None
+            time.sleep(0.05)
+        else:
+            return descriptor

@@ -1,0 +1,92 @@
+"""The ledger as anybody can read it: entries, the newest checkpoint, and what is signed. Needs no key.
+
+Rules:
+    1. Only what the checkpoint covers counts as said; entries behind it are known to be unsigned.
+    2. Reading waits for a writer that is in the middle of a commit: the lock is taken for a moment.
+"""
+
+import fcntl
+from dataclasses import dataclass
+from pathlib import Path
+
+from retention.errors import LedgerError
+from retention.ledger.entries import HeadsEntry
+from retention.ledger.log import CHECKPOINT, ENTRIES, LOCK, check_extends, read_lines
+from retention.ledger.state import LedgerState
+from retention.merkle import leaf_hash
+from retention.note import Checkpoint
+
+
+@dataclass(frozen=True, kw_only=True)
+class LedgerView:
+    """One moment of the ledger."""
+
+    lines: tuple[bytes, ...]
+    """Every whole entry, signed or not."""
+    torn: bytes
+    """What stands behind the last whole entry."""
+    leaves: tuple[bytes, ...]
+    """Leaf hashes of the entries."""
+    state: LedgerState
+    """Behind the last signed entry."""
+    checkpoint: Checkpoint
+    signed: bytes
+    """The checkpoint's note."""
+    heads: HeadsEntry
+    """The entry that ends what is signed."""
+
+    @property
+    def unsigned(self) -> int:
+        """Entries behind the checkpoint."""
+        return len(self.lines) - self.checkpoint.size
+
+
+def read_ledger(directory: Path) -> LedgerView:
+    """The ledger in *directory*.
+
+    Raises:
+        LedgerError: it is missing, contradicts itself, or is not what its checkpoint says.
+        NoteError: the checkpoint is not signed by the ledger's key.
+    """
+    try:
+        with (directory / LOCK).open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            lines, torn = read_lines(directory / ENTRIES)
+            signed = (directory / CHECKPOINT).read_bytes()
+    except OSError as error:
+        raise LedgerError(f"ledger {directory}: {error.strerror}: {error.filename}") from error
+    leaf_hashes = [leaf_hash(line) for line in lines]
+    state = _first_key(lines)
+    checkpoint = check_extends(leaf_hashes, signed, _all_keys(lines, state))
+    state = LedgerState()
+    for line in lines[: checkpoint.size]:
+        state.apply(line)
+    if not isinstance(state.last, HeadsEntry):
+        raise LedgerError(f"ledger {directory}: its checkpoint does not end with heads")
+    return LedgerView(
+        lines=tuple(lines),
+        torn=torn,
+        leaves=tuple(leaf_hashes),
+        state=state,
+        checkpoint=checkpoint,
+        signed=signed,
+        heads=state.last,
+    )
+
+
+def _first_key(lines: list[bytes]) -> LedgerState:
+    if not lines:
+        raise LedgerError("the ledger has no entries")
+    state = LedgerState()
+    state.apply(lines[0])
+    return state
+
+
+def _all_keys(lines: list[bytes], state: LedgerState) -> LedgerState:
+    """*state* with every key that a whole, consistent beginning of *lines* brings."""
+    for line in lines[1:]:
+        try:
+            state.apply(line)
+        except LedgerError:
+            break  # named below, if it is signed
+    return state
