@@ -1,8 +1,8 @@
 """Which segments there are, for which dataset and time. Read from the manifests themselves.
 
-Rules (docs/decisions/0006):
-    1. Manifests never change under a name, inode and time, so what was read once is kept; ``refresh`` reads only
-       what is new. There is no second copy on the disk that could disagree.
+Rules (docs/decisions/0007):
+    1. Manifests never change under a name, inode and time, so what was read once is kept; ``refresh`` reads
+       only what is new. There is no second copy on the disk that could disagree.
     2. The catalogue says what lies there; whether it is what was sealed, ``retention.verify`` says.
     3. The last sealed file of each journal is known from here: its number is never given again.
 """

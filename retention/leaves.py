@@ -140,7 +140,8 @@ def root_of(leaves: Hashes) -> bytes:
     """RFC 6962 root over leaf hashes."""
     if not len(leaves):
         return EMPTY_ROOT
-    return roots_over(leaves, np.array([len(leaves)], np.int64))[0].tobytes()
+    root: bytes = roots_over(leaves, np.array([len(leaves)], np.int64))[0].tobytes()
+    return root
 
 
 def _paired(nodes: Hashes, sizes: npt.NDArray[np.int64]) -> tuple[Hashes, npt.NDArray[np.int64]]:

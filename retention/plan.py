@@ -52,7 +52,7 @@ class Group:
         return sum(file.rows for file in self.files)
 
 
-def plan_imports(spans: Sequence[FileSpan], epoch: int) -> list[Group]:
+def plan_imports(spans: Sequence[FileSpan]) -> list[Group]:
     """Groups of the finished files of one import journal, in order."""
     groups: list[list[FileSpan]] = []
     for span in spans:
@@ -61,19 +61,17 @@ def plan_imports(spans: Sequence[FileSpan], epoch: int) -> list[Group]:
             groups[-1].append(span)
         else:
             groups.append([span])
-    return [_import_group(group, epoch) for group in groups]
+    return [_import_group(group) for group in groups]
 
 
-def _import_group(files: list[FileSpan], epoch: int) -> Group:
+def _import_group(files: list[FileSpan]) -> Group:
     first, last = _bounds(files)
     if first is None or last is None:
         first = last = start_of_day(files[0].day)
-    return Group(kind=IMPORT, epoch=epoch, since=first, until=last + 1, files=tuple(files))
+    return Group(kind=IMPORT, epoch=0, since=first, until=last + 1, files=tuple(files))
 
 
-def plan_live(
-    journals: Iterable[Sequence[FileSpan]], *, since: int, epoch: int, cut: int
-) -> list[Group]:
+def plan_live(journals: Iterable[Sequence[FileSpan]], *, since: int, epoch: int, cut: int) -> list[Group]:
     """Groups of live *journals* (finished files of each, in order, all from before *cut*).
 
     *since* is where the newest live manifest ended (or the store began), in its *epoch*; all in UTC µs.
@@ -103,9 +101,7 @@ def _front(journal: list[FileSpan], day: str) -> list[FileSpan]:
     return front
 
 
-def _add(
-    groups: list[Group], part: list[FileSpan], *, since: int, epoch: int, end: int
-) -> tuple[int, int]:
+def _add(groups: list[Group], part: list[FileSpan], *, since: int, epoch: int, end: int) -> tuple[int, int]:
     """Add the group of *part*, and one for the time without rows before its day; the new end and epoch.
 
     It ends at *end*, or behind its last row.
@@ -150,7 +146,9 @@ def _is_clean(before: list[FileSpan], behind: list[FileSpan], moment: int) -> bo
     """Whether *moment* parts them: all of *behind* is later, in time and in the order of each journal."""
     if any(one.first is not None and one.first < moment for one in behind):
         return False
-    newest = {one.writer: max(other.number for other in before if other.writer == one.writer) for one in before}
+    newest = {
+        one.writer: max(other.number for other in before if other.writer == one.writer) for one in before
+    }
     return all(one.number > newest.get(one.writer, -1) for one in behind)
 
 
@@ -163,4 +161,3 @@ def _bounds(files: Iterable[FileSpan]) -> tuple[int | None, int | None]:
 def start_of_day(day: str) -> int:
     """First microsecond of the UTC day *day*, ISO."""
     return start_of(dt.date.fromisoformat(day))
-

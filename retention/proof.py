@@ -67,9 +67,7 @@ class Prover:
         self._block_ends = np.cumsum(blocks)
         self._row_ends = np.cumsum(segment.counts)
         roots = leaves.roots_over(segment.blocks, blocks)
-        self._subjects = [
-            one.tobytes() for one in leaves.subject_leaves(segment.tags, segment.counts, roots)
-        ]
+        self._subjects = [one.tobytes() for one in leaves.subject_leaves(segment.tags, segment.counts, roots)]
 
     def prove(self, rows: Iterable[int]) -> list[tuple[str, RowProof]]:
         """Line and proof of each of *rows*.
@@ -90,7 +88,9 @@ class Prover:
         block, within = divmod(row - first, leaves.BLOCK_ROWS)
         start = first + block * leaves.BLOCK_ROWS
         stop = min(start + leaves.BLOCK_ROWS, first + count)
-        batch = segment.table(segment.dataset.schema.names, range(start, stop)).combine_chunks().to_batches()[0]
+        batch = (
+            segment.table(segment.dataset.schema.names, range(start, stop)).combine_chunks().to_batches()[0]
+        )
         lines = encode(segment.dataset, batch)
         times = np.asarray(batch.column("@timestamp").cast("int64"))
         hashes = leaves.row_leaves(times, leaves.bodies(segment.secret, lines, start))
@@ -159,9 +159,7 @@ def check_row(line: str, proof: RowProof) -> bytes:
         raise ProofError("the proof's salt or tag has another length")
     body = hashlib.sha256(b"\x04" + proof.salt + line.encode()).digest()
     index, count, path = proof.rows
-    root = root_from_inclusion(
-        leaf_hash(proof.time.to_bytes(8, "big") + body), index, count, _hashes(path)
-    )
+    root = root_from_inclusion(leaf_hash(proof.time.to_bytes(8, "big") + body), index, count, _hashes(path))
     inner = hashlib.sha256(b"\x05" + count.to_bytes(8, "big") + root).digest()
     place, subjects, above = proof.subjects
     return root_from_inclusion(leaf_hash(proof.tag + inner), place, subjects, _hashes(above))
@@ -205,5 +203,3 @@ def _hashes(joined: bytes) -> list[bytes]:
 def encoded_proof(proof: RowProof | LedgerProof) -> bytes:
     """*proof* as JSON (FORMAT.md 9)."""
     return msgspec.json.encode(proof)
-
-

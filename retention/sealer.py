@@ -1,4 +1,4 @@
-"""Journals become segments. The one place where records change hands, and so where the order of steps matters.
+"""Journals become segments: the one place where records change hands, where the order of steps matters.
 
 Commit order (FORMAT.md 7.9): key → temporary file → read back and check → rename → ledger ``sealed`` and
 ``heads`` → checkpoint → unlink journals. Whatever is interrupted is finished, or undone and done again, by
@@ -11,7 +11,7 @@ head or the last sealed hash, a checkpoint that does not extend the last one.
 import datetime as dt
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -19,15 +19,14 @@ from retention.catalogue import MANIFEST, SEGMENT, Catalogue, is_name
 from retention.dataset import Dataset
 from retention.durable import make_directory, sync_directory, write_file
 from retention.encoding import ENCODER
-from retention.errors import JournalDamagedError, SealingRefusedError
-from retention.journal import files
-from retention.journal.adopt import AdoptedFile, FinishedFile, adopt, finished_files, measure
-from retention.keys import DayKey, DayKeys, Recipients
+from retention.errors import SealingRefusedError
+from retention.journal.adopt import AdoptedFile
+from retention.keys import DayKey, DayKeys
+from retention.leaves import EMPTY_ROOT
 from retention.ledger.entries import Entry, KeyEntry, SealedEntry
 from retention.ledger.heads import heads_entry
 from retention.ledger.log import Ledger
 from retention.ledger.state import JournalFile
-from retention.leaves import EMPTY_ROOT
 from retention.merkle import leaf_hash
 from retention.plan import LIVE, FileSpan, Group, plan_imports, plan_live
 from retention.segment.build import Beta, Built, build
@@ -42,11 +41,12 @@ from retention.segment.manifest import (
 from retention.segment.reader import Segment
 from retention.segment.write import write_segment
 from retention.times import from_iso, iso
+from retention.waiting import IMPORT_WRITER, Waiting
 
 _log = logging.getLogger(__name__)
 
-IMPORT_WRITER = "import"
-"""The writer whose rows are of kind ``import``."""
+CLOCK_TOLERANCE_US = 2_000_000
+"""How far the local clock may be from the confirmed time and still be called confirmed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,14 +69,13 @@ class Sealer:
     datasets: Sequence[Dataset]
     ledger: Ledger
     catalogue: Catalogue
-    recipients: Recipients
+    waiting: Waiting
     day_keys: DayKeys
     clock: Callable[[], int]
     confirmed: Callable[[], int | None] = lambda: None
     """The time as confirmed within the hour (FORMAT.md 10.1), UTC µs, or None."""
     by: str = "applog"
     progress: Callable[[SealReport], None] = lambda _: None
-    _files: dict[tuple[str, str, int], FinishedFile] = field(default_factory=dict)
 
     def recover(self) -> None:
         """Finish or undo what an earlier sealing left (the table in FORMAT.md 7.9).
@@ -93,9 +92,10 @@ class Sealer:
             for number, state in enumerate(known):
                 if number >= len(found) or leaf_hash(found[number].encoded) != state.manifest:
                     raise SealingRefusedError(
-                        f"segment {dataset.name}/{number:08d}: its manifest is missing or not the one that was sealed"
+                        f"segment {dataset.name}/{number:08d}: its manifest is missing, or not the one that "
+                        "was sealed"
                     )
-            self._unlink_sealed(dataset)
+            self.waiting.unlink_sealed(dataset)
 
     def _remove_unsealed(self, directory: Path, known: int) -> None:
         """What was named but never entered in the ledger: its journals are still there."""
@@ -114,21 +114,6 @@ class Sealer:
         if unsealed:
             sync_directory(directory)
 
-    def _unlink_sealed(self, dataset: Dataset) -> None:
-        for directory in self._journals(dataset):
-            end = self.catalogue.end_of(dataset.name, directory.name)
-            gone = [
-                path for number, path in files.numbered(directory).items() if end and number <= end.file
-            ]
-            for path in gone:
-                path.unlink()
-            if gone:
-                sync_directory(directory)
-
-    def _journals(self, dataset: Dataset) -> list[Path]:
-        base = self.root / "journals" / dataset.name
-        return sorted(path for path in base.iterdir() if path.is_dir()) if base.exists() else []
-
     def seal(self, dataset: Dataset, cut: int) -> list[SealReport]:
         """Seal everything of *dataset* that was finished before *cut* (UTC µs).
 
@@ -137,73 +122,16 @@ class Sealer:
         Raises:
             SealingRefusedError: a journal is not as it was written, or not as it was signed.
         """
-        self._files.clear()
-        journals = {directory.name: self._finished(dataset, directory) for directory in self._journals(dataset)}
-        self._refuse_missing(dataset, journals)
-        reports = []
-        imports = [span for span in journals.pop(IMPORT_WRITER, []) if span.last is None or span.last < cut]
-        for group in plan_imports(imports, epoch=0):
-            reports.append(self._commit(dataset, group))
-        if journals and not self._still_open(dataset, cut):
+        journals = self.waiting.finished(dataset)
+        self.waiting.refuse_missing(dataset, self.ledger.state)
+        imports = plan_imports(_before(journals.pop(IMPORT_WRITER, []), cut))
+        reports = [self._commit(dataset, group) for group in imports]
+        if journals and not self.waiting.still_open(dataset, cut):
             before = [_before(spans, cut) for spans in journals.values()]
             since, epoch = self._live_end(dataset)
-            for group in plan_live(before, since=since, epoch=epoch, cut=cut):
-                reports.append(self._commit(dataset, group))
+            groups = plan_live(before, since=since, epoch=epoch, cut=cut)
+            reports += [self._commit(dataset, group) for group in groups]
         return reports
-
-    def _finished(self, dataset: Dataset, directory: Path) -> list[FileSpan]:
-        """What can be sealed of the journal in *directory*: it goes on where the sealed part ended."""
-        end = self.catalogue.end_of(dataset.name, directory.name)
-        spans = []
-        try:
-            for finished in finished_files(directory):
-                if end is not None and finished.number <= end.file:
-                    continue
-                expected = (spans[-1].number if spans else end.file if end else 0) + 1
-                if finished.number != expected:
-                    missing = files.path_of(directory, expected)
-                    raise JournalDamagedError(missing, 0, "the file is missing; later ones are there")
-                rows, first, last = measure(finished, dataset, self.recipients)
-                self._files[dataset.name, directory.name, finished.number] = finished
-                spans.append(
-                    FileSpan(
-                        writer=directory.name,
-                        number=finished.number,
-                        day=finished.day,
-                        rows=rows,
-                        first=first,
-                        last=last,
-                    )
-                )
-        except JournalDamagedError as error:
-            raise SealingRefusedError(str(error)) from error
-        return spans
-
-    def _refuse_missing(self, dataset: Dataset, journals: dict[str, list[FileSpan]]) -> None:
-        """Every file that a signed head names is sealed or here."""
-        for file in self.ledger.state.heads:
-            if file.dataset != dataset.name:
-                continue
-            end = self.catalogue.end_of(file.dataset, file.writer)
-            path = files.path_of(self.root / "journals" / file.dataset / file.writer, file.file)
-            if not (end is not None and file.file <= end.file) and not path.exists():
-                raise SealingRefusedError(f"{path} is missing, but its head was signed")
-
-    def _still_open(self, dataset: Dataset, cut: int) -> bool:
-        """Whether a live journal's open file may hold rows from before *cut*."""
-        for directory in self._journals(dataset):
-            numbered = files.numbered(directory)
-            newest = max(numbered, default=0)
-            known = (dataset.name, directory.name, newest) in self._files
-            if directory.name == IMPORT_WRITER or not newest or known:
-                continue
-            end = self.catalogue.end_of(dataset.name, directory.name)
-            if end is not None and newest <= end.file:
-                continue
-            header, _ = files.header_of(numbered[newest], numbered[newest].read_bytes())
-            if header.opened is None or header.opened < cut:
-                return True
-        return False
 
     def _live_end(self, dataset: Dataset) -> tuple[int, int]:
         for sealed in reversed(self.catalogue.sealed(dataset.name)):
@@ -215,7 +143,7 @@ class Sealer:
         """Seal *group*, step by step."""
         state = self.ledger.state
         sequence = len(state.sealed.get(dataset.name, []))
-        adopted = [self._adopted(dataset, span) for span in group.files]
+        adopted = [self.waiting.adopt(dataset, span) for span in group.files]
         self._hold_against_ledger(dataset, adopted)
         directory = self.root / "segments" / dataset.name
         make_directory(directory)
@@ -249,16 +177,10 @@ class Sealer:
         self.catalogue.refresh()
         self.sign_heads()
         # 7. The journals are not needed any more. A crash before this leaves them to ``recover``.
-        self._unlink_sealed(dataset)
+        self.waiting.unlink_sealed(dataset)
         report = SealReport(name=manifest.name, rows=manifest.count, size=manifest.size or 0)
         self.progress(report)
         return report
-
-    def _adopted(self, dataset: Dataset, span: FileSpan) -> AdoptedFile:
-        try:
-            return adopt(self._files[dataset.name, span.writer, span.number], dataset, self.recipients)
-        except JournalDamagedError as error:
-            raise SealingRefusedError(str(error)) from error
 
     def _hold_against_ledger(self, dataset: Dataset, adopted: Sequence[AdoptedFile]) -> None:
         """Each file follows the one sealed before it, and has every head that was signed of it."""
@@ -269,7 +191,8 @@ class Sealer:
                 ends[file.writer] = end.head if end is not None else bytes(32)
             if file.after != ends[file.writer]:
                 raise SealingRefusedError(
-                    f"journal {dataset.name}/{file.writer}, file {file.number}: it does not follow the file before it"
+                    f"journal {dataset.name}/{file.writer}, file {file.number}: it does not follow the file "
+                    "before it"
                 )
             ends[file.writer] = file.head
             for frames, head in self.ledger.state.heads.get(
@@ -287,7 +210,9 @@ class Sealer:
         if public is not None:
             key = self.day_keys.open(dataset.name, date)
             if key.vrf.public != public:
-                raise SealingRefusedError(f"the VRF key of {dataset.name} for {day} is not the one in the ledger")
+                raise SealingRefusedError(
+                    f"the VRF key of {dataset.name} for {day} is not the one in the ledger"
+                )
             return key
         key = self.day_keys.make(dataset.name, date)
         entry = KeyEntry(
@@ -321,9 +246,14 @@ class Sealer:
             root=EMPTY_ROOT.hex(),
             journals=tuple(_ranges(adopted)),
             sealed=iso(now),
-            clock="confirmed" if self.confirmed() is not None else "unconfirmed",
+            clock=self._clock_state(now),
             by=self.by,
         )
+
+    def _clock_state(self, now: int) -> str:
+        confirmed = self.confirmed()
+        near = confirmed is not None and abs(now - confirmed) <= CLOCK_TOLERANCE_US
+        return "confirmed" if near else "unconfirmed"
 
     def _read_back(
         self,
@@ -336,12 +266,12 @@ class Sealer:
     ) -> None:
         segment = Segment(path, manifest, dataset, key)
         try:
-            for file, journal, table in zip(
-                adopted, segment.directory.journals, segment.frames, strict=True
-            ):
+            for file, journal, table in zip(adopted, segment.directory.journals, segment.frames, strict=True):
                 sealed = (journal.writer, journal.file, table.chain.tobytes(), table.rows.tolist())
                 if sealed != (file.writer, file.number, file.chain.tobytes(), file.rows.tolist()):
-                    raise SealingRefusedError(f"segment {manifest.name}: read back with other journals than written")
+                    raise SealingRefusedError(
+                        f"segment {manifest.name}: read back with other journals than written"
+                    )
             check_rows(segment, beta)
         finally:
             segment.close()

@@ -50,6 +50,7 @@ from retention.ledger.log import Ledger
 from retention.sealer import Sealer
 from retention.segment.reader import Segment
 from retention.times import day_of
+from retention.waiting import Waiting
 
 FORMAT = 1
 _DIRECTORIES = ("journals", "segments", "ledger", "keys", "cache")
@@ -217,7 +218,7 @@ class Store:
             datasets=datasets,
             ledger=ledger,
             catalogue=self.catalogue,
-            recipients=self.recipients,
+            waiting=Waiting(root=self.root, catalogue=self.catalogue, recipients=self.recipients),
             day_keys=self.day_keys,
             clock=self.clock,
             confirmed=confirmed,
@@ -319,5 +320,7 @@ def ask_passphrase() -> str:
         KeyMaterialError: there is no terminal.
     """
     if not sys.stdin.isatty():
-        raise KeyMaterialError("the store has a passphrase: put the path of a file with it in APPLOG_PASSPHRASE_FILE")
+        raise KeyMaterialError(
+            "the store has a passphrase: put the path of a file with it in APPLOG_PASSPHRASE_FILE"
+        )
     return getpass("passphrase of the store: ")

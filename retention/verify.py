@@ -5,12 +5,13 @@ The checks, in order; each names everything that it finds wrong:
     2. Anchor: a checkpoint that was lodged elsewhere, if one is given: the ledger extends it.
     3. Manifests: exactly those that the ledger committed to, in their order.
     4. Contiguity: live manifests leave no time out, journals no file, each chain goes on where it ended.
-    5. Files: each has the size and digest of its manifest; what is gone has its receipts; nothing else is there.
+    5. Files: each has the size and digest of its manifest; what is gone has receipts; no others are there.
     6. Journals: every signed head is in a sealed segment, or in a journal file that still has it.
     7. Rows (deep): every row, tag, tree and chain recomputed, and held against every signed head.
 Fails by raising ``VerificationFailedError`` behind the last check; never returns False.
 """
 
+import datetime as dt
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -81,6 +82,7 @@ class Verifier:
     day_keys: DayKeys
     scope: Scope
     progress: Progress = lambda _done, _all: None
+    _sealed: dict[str, list[Sealed]] = field(default_factory=dict)
 
     def checks(self) -> Iterator[Check]:
         """Every check as it is done.
@@ -90,36 +92,32 @@ class Verifier:
             VerificationFailedError: behind the last check, if any failed.
         """
         failures: list[RetentionError] = []
+        steps = [self._ledger, self._anchor, self._manifests, self._contiguity, self._files, self._journals]
         view = read_ledger(self.root / "ledger")
-        for check in self._all(view):
+        for step in [*steps, self._rows] if self.scope.deep else steps:
+            check = step(view)
+            while check.failures and (newer := read_ledger(self.root / "ledger")).signed != view.signed:
+                view = newer  # something was sealed or expired meanwhile, which is no failure
+                check = step(view)
             failures += check.failures
             yield check
         if failures:
             raise VerificationFailedError(failures)
-
-    def _all(self, view: LedgerView) -> Iterator[Check]:
-        yield self._ledger(view)
-        yield self._anchor(view)
-        manifests, check = self._manifests(view.state)
-        yield check
-        yield self._contiguity(manifests)
-        yield self._files(view.state, manifests)
-        yield self._journals(view.state, manifests)
-        if self.scope.deep:
-            yield self._rows(view.state, manifests)
 
     def _ledger(self, view: LedgerView) -> Check:
         failures: list[RetentionError] = []
         if view.unsigned or view.torn:
             failures.append(
                 VerificationError(
-                    f"the ledger has {view.unsigned} entries and {len(view.torn)} bytes behind its checkpoint: an "
-                    "interrupted sealing, which the next start finishes, or entries that nobody signed"
+                    f"{view.unsigned} entries and {len(view.torn)} bytes stand behind the checkpoint: "
+                    "an interrupted sealing, which the next start finishes, or entries that nobody signed"
                 )
             )
         for dataset, states in view.state.sealed.items():
             failures += [
-                VerificationError(f"segment {dataset}/{number:08d} was to expire, and has no receipt that it did")
+                VerificationError(
+                    f"segment {dataset}/{number:08d} was to expire, and has no receipt that it did"
+                )
                 for number, state in enumerate(states)
                 if state.expiring and not state.expired
             ]
@@ -138,25 +136,25 @@ class Verifier:
         except RetentionError as error:
             return Check(number=2, says="anchor: the checkpoint that was lodged", failures=(error,))
         return Check(
-            number=2, says=f"anchor: the ledger extends the checkpoint of {anchor.size:,} entries that was lodged"
+            number=2,
+            says=f"anchor: the ledger extends the checkpoint of {anchor.size:,} entries that was lodged",
         )
 
-    def _manifests(self, state: LedgerState) -> tuple[dict[str, list[Sealed]], Check]:
-        found: dict[str, list[Sealed]] = {}
+    def _manifests(self, view: LedgerView) -> Check:
         failures: list[RetentionError] = []
-        for dataset, states in state.sealed.items():
-            found[dataset] = []
+        self._sealed = {}
+        for dataset, states in view.state.sealed.items():
+            self._sealed[dataset] = []
             for number, known in enumerate(states):
                 try:
-                    found[dataset].append(self._manifest(dataset, number, known.manifest))
+                    self._sealed[dataset].append(self._manifest(dataset, number, known.manifest))
                 except VerificationError as error:
                     failures.append(error)
-        total = sum(map(len, state.sealed.values()))
-        unknown = self._unknown(state)
-        failures += unknown
-        return found, Check(
+        failures += self._unknown(view.state)
+        return Check(
             number=3,
-            says=f"manifests: {total:,}, each the one that the ledger committed to",
+            says=f"manifests: {sum(map(len, view.state.sealed.values())):,}, each the one that the ledger "
+            "committed to",
             failures=tuple(failures),
         )
 
@@ -183,13 +181,15 @@ class Verifier:
             ours = is_name(name, MANIFEST) or is_name(name, SEGMENT)
             if not ours or int(name[:8]) >= known:
                 failures.append(
-                    VerificationError(f"{path}: the ledger knows nothing of it; an interrupted sealing, or put there")
+                    VerificationError(
+                        f"{path}: the ledger knows nothing of it; an interrupted sealing, or put there"
+                    )
                 )
         return failures
 
-    def _contiguity(self, manifests: dict[str, list[Sealed]]) -> Check:
+    def _contiguity(self, _view: LedgerView) -> Check:
         failures: list[RetentionError] = []
-        for dataset, sealed in manifests.items():
+        for dataset, sealed in self._sealed.items():
             until, epoch = self.created, 0
             ends: dict[str, tuple[int, str]] = {}
             for manifest in (one.manifest for one in sealed):
@@ -212,19 +212,22 @@ class Verifier:
             failures=tuple(failures),
         )
 
-    def _files(self, state: LedgerState, manifests: dict[str, list[Sealed]]) -> Check:
+    def _files(self, view: LedgerView) -> Check:
+        self._manifests(view)
         failures: list[RetentionError] = []
         wanted: list[Sealed] = []
         gone = 0
-        for dataset, sealed in manifests.items():
+        for dataset, sealed in self._sealed.items():
             for one in sealed:
-                expired = state.sealed[dataset][one.manifest.sequence].expiring
+                expired = view.state.sealed[dataset][one.manifest.sequence].expiring
                 gone += expired
                 if one.manifest.count == 0 or expired:
                     if one.present:
                         failures.append(SegmentError(f"{one.path}: there should be no file"))
                 elif not one.present:
-                    failures.append(SegmentError(f"segment {one.manifest.name}: its file {one.path} is missing"))
+                    failures.append(
+                        SegmentError(f"segment {one.manifest.name}: its file {one.path} is missing")
+                    )
                 elif self._in_scope(one.manifest):
                     wanted.append(one)
         total = sum(one.manifest.size or 0 for one in wanted)
@@ -249,10 +252,12 @@ class Verifier:
         ends = max(from_iso(manifest.last), from_iso(manifest.until))
         return (since is None or ends >= since) and (until is None or begins < until)
 
-    def _journals(self, state: LedgerState, manifests: dict[str, list[Sealed]]) -> Check:
+    def _journals(self, view: LedgerView) -> Check:
+        self._manifests(view)
+        state = view.state
         failures: list[RetentionError] = []
         held: dict[tuple[str, str], list[tuple[int, int, int, str]]] = {}
-        for dataset, sealed in manifests.items():
+        for dataset, sealed in self._sealed.items():
             for one in sealed:
                 for journal in one.manifest.journals:
                     ranges = held.setdefault((dataset, journal.writer), [])
@@ -290,10 +295,15 @@ class Verifier:
                 chain[found.header.number] = found.header.chain
         return [_rewritten(file, frames) for frames, head in heads.items() if chain.get(frames) != head]
 
-    def _rows(self, state: LedgerState, manifests: dict[str, list[Sealed]]) -> Check:
+    def _rows(self, view: LedgerView) -> Check:
+        self._manifests(view)
+        state = view.state
         by_name = {dataset.name: dataset for dataset in self.datasets}
         wanted = [
-            one for sealed in manifests.values() for one in sealed if one.present and self._in_scope(one.manifest)
+            one
+            for sealed in self._sealed.values()
+            for one in sealed
+            if one.present and self._in_scope(one.manifest)
         ]
         total = sum(one.manifest.size or 0 for one in wanted)
         failures: list[RetentionError] = []
@@ -324,8 +334,6 @@ class Verifier:
         dataset = by_name.get(manifest.dataset)
         if dataset is None or manifest.day is None:
             raise SegmentError(f"segment {manifest.name}: no dataset of that name is known")
-        import datetime as dt  # noqa: PLC0415
-
         key = self.day_keys.open(dataset.name, dt.date.fromisoformat(manifest.day))
         if state.vrf.get((dataset.name, manifest.day)) != key.vrf.public:
             raise SegmentError(f"segment {manifest.name}: the day's VRF key is not the one in the ledger")
@@ -370,8 +378,8 @@ def _time_failures(manifest: Manifest, until: int, epoch: int) -> list[Retention
         return []
     return [
         SegmentError(
-            f"segment {manifest.name}: begins at {manifest.from_} in epoch {manifest.epoch}, the one before it "
-            f"ended at {iso(until)} in epoch {epoch}"
+            f"segment {manifest.name}: begins at {manifest.from_} in epoch {manifest.epoch}, the one before "
+            f"it ended at {iso(until)} in epoch {epoch}"
         )
     ]
 
@@ -390,7 +398,9 @@ def _file_failure(one: Sealed) -> RetentionError | None:
     except OSError as error:
         return SegmentError(f"segment {manifest.name}: {one.path}: {error.strerror}")
     if size != manifest.size:
-        return SegmentError(f"segment {manifest.name}: {one.path} has {size} bytes, sealed were {manifest.size}")
+        return SegmentError(
+            f"segment {manifest.name}: {one.path} has {size} bytes, sealed were {manifest.size}"
+        )
     if digest.hexdigest() != manifest.file:
         return SegmentError(f"segment {manifest.name}: {one.path} is not the file that was sealed")
     return None
@@ -398,6 +408,6 @@ def _file_failure(one: Sealed) -> RetentionError | None:
 
 def _rewritten(file: JournalFile, frames: int) -> VerificationError:
     return VerificationError(
-        f"journal {file.dataset}/{file.writer}, file {file.file}: its head behind frame {frames} is not the one that "
-        "was signed: it was rewritten, cut or put back"
+        f"journal {file.dataset}/{file.writer}, file {file.file}: its head behind frame {frames} is not the "
+        "one that was signed: it was rewritten, cut or put back"
     )

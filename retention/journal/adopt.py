@@ -4,7 +4,7 @@ Rules (FORMAT.md 3.6, 7.7):
     1. A file is finished when no writer holds its lock, and its end is known: from its successor's header,
        or by recovery under the journal's lock when no writer is alive.
     2. Nothing is sealed around damage: a frame that is not as it was written refuses the whole file.
-    3. Frames behind the acknowledged end are not rows. Their hashes are kept, for a signed head may cover one.
+    3. Frames behind the acknowledged end are no rows. Their hashes are kept: a signed head may cover one.
 """
 
 import fcntl
@@ -71,12 +71,8 @@ class AdoptedFile:
 
     def hash_at(self, frames: int) -> bytes | None:
         """The chain's hash behind *frames* frames, void ones included; None: there are not so many."""
-        if frames == 0:
-            return self.start
-        if frames <= len(self.chain):
-            return self.chain[frames - 1].tobytes()
-        behind = frames - len(self.chain) - 1
-        return self.void[behind] if behind < len(self.void) else None
+        known = (self.start, *(one.tobytes() for one in self.chain), *self.void)
+        return known[frames] if frames < len(known) else None
 
 
 def finished_files(directory: Path) -> list[FinishedFile]:
@@ -176,7 +172,9 @@ def _opened(path: Path, opener: Opener, data: bytes, found: FoundFrame) -> pa.Re
         raise JournalDamagedError(path, found.offset, f"frame {found.header.number}: {what}") from error
 
 
-def measure(finished: FinishedFile, dataset: Dataset, recipients: Recipients) -> tuple[int, int | None, int | None]:
+def measure(
+    finished: FinishedFile, dataset: Dataset, recipients: Recipients
+) -> tuple[int, int | None, int | None]:
     """Rows of *finished*, and its earliest and latest ``event.ingested`` (UTC µs; None without rows).
 
     ``event.ingested`` is one value a frame and never decreases in a file, so two frames are enough.

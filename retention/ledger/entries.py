@@ -106,6 +106,7 @@ def decode_entry(line: bytes, index: int) -> Entry:
         LedgerError: it is none that this version knows.
     """
     try:
-        return _decoder.decode(line)
+        entry: Entry = _decoder.decode(line)
     except msgspec.MsgspecError as error:
         raise LedgerError(f"ledger entry {index}: {error}") from error
+    return entry

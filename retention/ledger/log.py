@@ -31,7 +31,7 @@ ENTRIES, CHECKPOINT, LOCK = "entries", "checkpoint", "lock"
 
 
 class Ledger:
-    """The one writer of a store's ledger. Made by ``Ledger.open``; holds the ledger's lock until ``close``."""
+    """The one writer of a store's ledger. Made by ``open``; holds the ledger's lock until ``close``."""
 
     def __init__(self, directory: Path, keys: SigningKeys, last_signed: Path, lock: int) -> None:
         self.state = LedgerState()

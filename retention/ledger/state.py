@@ -3,7 +3,7 @@
 Rules (FORMAT.md 8, 10.2):
     1. The first entry is the signing key; later ones change it only by a rotation that both keys signed.
     2. Sequences of a dataset have no holes; the day's VRF key is there before the day's first segment.
-    3. ``heads`` says exactly the dataset trees that the ``sealed`` entries give, so each extends the one before.
+    3. ``heads`` says exactly the dataset trees that the ``sealed`` entries give: each extends the one before.
     4. ``expired`` follows ``expiring``, and each happens once, with at least ``FLOOR_DAYS``.
 """
 

@@ -51,7 +51,7 @@ def check_rows(segment: Segment, beta: Beta) -> int:
     _check_subjects(segment, batch, beta)
     _check_span(segment, batch)
     _check_chains(segment, batch, pa.chunked_array(lines))
-    return batch.num_rows
+    return segment.manifest.count
 
 
 def _check_tree(segment: Segment, batch: pa.RecordBatch, lines: list[pa.Array]) -> None:
@@ -183,7 +183,7 @@ def _frame_slices(rows: npt.NDArray[np.int64]) -> Iterator[int]:
 def frame_hashes(
     lines: pa.Array, rows: npt.NDArray[np.int64], before: leaves.Hashes, blinding: bytes, number: int
 ) -> leaves.Hashes:
-    """``h_i`` of consecutive frames of *rows* each, the first of which is *number* and follows ``before[0]``."""
+    """``h_i`` of consecutive frames of *rows* each; the first is *number* and follows ``before[0]``."""
     data, offsets = leaves.flat(lines)
     ends = offsets[np.cumsum(rows)]
     starts = np.concatenate([offsets[:1], ends[:-1]])

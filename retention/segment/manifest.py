@@ -98,10 +98,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
             raise SegmentError(f"manifest {name}: format {manifest.format}, expected {FORMAT}; please update")
         if manifest.name != name:
             raise SegmentError(f"manifest {name}: it says that it is {manifest.name}")
-        manifest._check()
+        manifest.check()
         return manifest
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Refuse members that contradict one another (``SegmentError``)."""
         filled = (self.day, self.first, self.last, self.file_id, self.plain, self.file, self.size)
         if self.count < 0 or any((value is None) != (self.count == 0) for value in filled):
             raise SegmentError(f"manifest {self.name}: {self.count} rows do not fit its other members")

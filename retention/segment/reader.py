@@ -48,8 +48,8 @@ class Segment:
             raise SegmentError(f"segment {manifest.name} has no rows and no file")
         if (manifest.schema, manifest.encoder) != (dataset.version, ENCODER):
             raise SegmentError(
-                f"segment {manifest.name}: schema version {manifest.schema}, encoder {manifest.encoder}; this "
-                f"version of applog reads {dataset.version} and {ENCODER}, please update"
+                f"segment {manifest.name}: schema version {manifest.schema}, encoder {manifest.encoder}; "
+                f"this version of applog reads {dataset.version} and {ENCODER}, please update"
             )
         self.manifest = manifest
         self.dataset = dataset
