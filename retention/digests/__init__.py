@@ -86,10 +86,10 @@ def sha256_fixed(rows: Bytes, *, by: By | None = None) -> Bytes:
     if rows.dtype != np.uint8 or rows.ndim != 2:
         raise ValueError(f"expected rows as two-dimensional uint8, found {_form(rows)}")
     count, width = rows.shape
-    if count == 0 or rows.strides[1] != 1 or rows.strides[0] < width:
+    if rows.size == 0 or rows.strides[1] != 1 or rows.strides[0] < width:
         rows = np.ascontiguousarray(rows)
-    step = rows.strides[0] if count else width
-    span = max(count - 1, 0) * step + width if count else 0
+    step = rows.strides[0] if rows.size else 0
+    span = (count - 1) * step + width if rows.size else 0
     data = np.lib.stride_tricks.as_strided(rows, (span,), (1,), writeable=False)
     starts = np.arange(count, dtype=np.int64) * step
     return sha256_ranges(data, starts, starts + width, by=by)

@@ -78,17 +78,8 @@ class Ledger:
             if self._last_signed.exists():
                 raise LedgerError(f"{path} is missing, but {self._last_signed} says that a ledger was signed")
             write_file(path, b"")
-        lines, torn = read_lines(path)
         signed = self._last_signed.read_bytes() if self._last_signed.exists() else None
-        for number, line in enumerate(lines):
-            try:
-                self._apply(line)
-            except LedgerError:
-                if signed is None or number < _size_of(signed, self.state):
-                    raise
-                # Never signed: a power cut can leave anything there. Kept aside below, then cut.
-                torn = b"\n".join([*lines[number:], torn])
-                break
+        torn = self._read_entries(path, signed)
         if signed is not None:
             check_extends(self.leaves, signed, self.state)
             self._signed = signed
@@ -100,13 +91,30 @@ class Ledger:
             os.truncate(path, kept)
         self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         os.fsync(self._descriptor)
-        if not self.state.keys:
-            key = self._keys.create(origin_of(store_id)).key
-            self.append([KeyEntry(time=iso(now), action="signing", key=str(key), store=store_id)])
-        elif self.state.keys[0].name != origin_of(store_id):
-            raise LedgerError(f"{path} is of {self.state.keys[0].name}, this store is {origin_of(store_id)}")
+        self._take_up(store_id, now)
         if signed is not None and _published(self._directory) != signed:
             write_file(self._directory / CHECKPOINT, signed)
+
+    def _read_entries(self, path: Path, signed: bytes | None) -> bytes:
+        """Apply what is there; the answer is the end that a power cut left and nobody signed."""
+        lines, torn = read_lines(path)
+        for number, line in enumerate(lines):
+            try:
+                self._apply(line)
+            except LedgerError:
+                if signed is None or number < _size_of(signed, self.state):
+                    raise
+                return b"\n".join([*lines[number:], torn])
+        return torn
+
+    def _take_up(self, store_id: str, now: int) -> None:
+        """Make the first entry, or make sure that it is this store's."""
+        origin = origin_of(store_id)
+        if not self.state.keys:
+            key = self._keys.create(origin).key
+            self.append([KeyEntry(time=iso(now), action="signing", key=str(key), store=store_id)])
+        elif self.state.keys[0].name != origin:
+            raise LedgerError(f"{self._directory} is of {self.state.keys[0].name}, this store is {origin}")
 
     def append(self, entries: Sequence[Entry]) -> None:
         """Write *entries*, and return when they are on the disk.

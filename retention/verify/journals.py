@@ -1,0 +1,62 @@
+"""Check 6: every signed journal head is sealed, or still in its journal file. It needs no key."""
+
+from pathlib import Path
+
+from retention.errors import RetentionError, VerificationError
+from retention.journal import files
+from retention.journal.frame import FoundFrame, scan
+from retention.ledger.state import JournalFile, LedgerState
+from retention.segment.manifest import JournalRange
+from retention.verify.model import Check, Manifests
+
+
+def check_journals(root: Path, manifests: Manifests, state: LedgerState) -> Check:
+    """6. Heads of sealed files end where they were sealed; heads of the others are in their files."""
+    sealed: dict[tuple[str, str], list[JournalRange]] = {}
+    for dataset, manifest in ((name, one.manifest) for name, of in manifests.items() for one in of):
+        for journal in manifest.journals:
+            sealed.setdefault((dataset, journal.writer), []).append(journal)
+    failures: list[RetentionError] = []
+    opened = 0
+    for file, heads in state.heads.items():
+        ranges = sealed.get((file.dataset, file.writer), [])
+        inside = next((one for one in ranges if one.first <= file.file <= one.last), None)
+        if inside is None:
+            opened += 1
+            failures += _open_failures(root, file, heads)
+        elif file.file == inside.last and heads.get(inside.frames, _head(inside)) != _head(inside):
+            failures.append(rewritten(file, inside.frames))
+    return Check(
+        number=6,
+        says=f"journals: {len(state.heads):,} files with signed heads, {opened:,} of them not sealed yet",
+        failures=tuple(failures),
+    )
+
+
+def _head(journal: JournalRange) -> bytes:
+    return bytes.fromhex(journal.head)
+
+
+def _open_failures(root: Path, file: JournalFile, heads: dict[int, bytes]) -> list[RetentionError]:
+    """The file is there, and has every head that was signed of it."""
+    path = files.path_of(root / "journals" / file.dataset / file.writer, file.file)
+    try:
+        data = path.read_bytes()
+        header, length = files.header_of(path, data)
+    except OSError as error:
+        return [VerificationError(f"journal {path}: {error.strerror}, but its head was signed")]
+    except RetentionError as error:
+        return [error]
+    chain = {0: files.start_hash(header)}
+    for found in scan(data, length, chain[0]):
+        if isinstance(found, FoundFrame) and found.header.previous == chain.get(found.header.number - 1):
+            chain[found.header.number] = found.header.chain
+    return [rewritten(file, frames) for frames, head in heads.items() if chain.get(frames) != head]
+
+
+def rewritten(file: JournalFile, frames: int) -> VerificationError:
+    """A journal is not the one whose head was signed behind *frames*."""
+    return VerificationError(
+        f"journal {file.dataset}/{file.writer}, file {file.file}: its head behind frame {frames} is not the "
+        "one that was signed: it was rewritten, cut or put back"
+    )
