@@ -30,27 +30,33 @@ class Actor:
     @classmethod
     def current(cls, claimed_name: str | None = None) -> "Actor":
         """The user of this process; behind sudo, the one who called it is told in ``SUDO_USER``."""
-        number = os.getuid()
+        return cls.of(os.getuid(), claimed_name or os.environ.get("SUDO_USER"))
+
+    @classmethod
+    def of(cls, number: int, claimed_name: str | None = None) -> "Actor":
+        """The user with that *number*."""
         try:
             name = pwd.getpwuid(number).pw_name
         except KeyError:
             name = f"uid-{number}"
-        return cls(
-            user_id=str(number), user_name=name, claimed_name=claimed_name or os.environ.get("SUDO_USER")
-        )
+        return cls(user_id=str(number), user_name=name, claimed_name=claimed_name)
 
 
 def record(store: Store, actor: Actor, **fields: Any) -> None:
     """Write one audit record; it is durable when this returns."""
-    entry: Record = Audit(
-        timestamp=store.clock(),
+    with store.writer(AUDIT, WRITER) as writer:
+        writer.append(AUDIT.batch([entry(store.clock(), actor, **fields)]))
+
+
+def entry(now: int, actor: Actor, **fields: Any) -> Record:
+    """The audit record of what *actor* does at *now* (UTC µs)."""
+    return Audit(
+        timestamp=now,
         user_id=actor.user_id,
         user_name=actor.user_name,
         claimed_name=_kept(actor.claimed_name),
         **{name: _kept(value) for name, value in fields.items()},
     )
-    with store.writer(AUDIT, WRITER) as writer:
-        writer.append(AUDIT.batch([entry]))
 
 
 def _kept(value: Any) -> Any:

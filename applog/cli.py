@@ -16,11 +16,17 @@ from applog import __version__
 
 _COMMANDS = {
     "demo": "applog.commands.demo",
+    "expire": "applog.commands.expire",
     "import": "applog.commands.imports",
     "init": "applog.commands.init",
+    "keeper": "applog.commands.keeper",
+    "keys": "applog.commands.keys",
+    "prove": "applog.commands.prove",
     "run": "applog.commands.run",
+    "seal": "applog.commands.seal",
     "search": "applog.commands.search",
     "status": "applog.commands.status",
+    "verify": "applog.commands.verify",
     "warm": "applog.commands.warm",
 }
 

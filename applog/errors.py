@@ -62,8 +62,56 @@ class CaptureAccessError(ApplogError):
     hint = "check the path and its permissions"
 
 
+class FileAccessError(ApplogError):
+    """A file that was named cannot be read or written."""
+
+    exit_code = 5
+    hint = "check the path and its permissions"
+
+
 class SearchError(ApplogError):
     """A search that was understood but could not be finished."""
 
     exit_code = 6
     hint = "narrow the search with --since and --until, or lower the limit"
+
+
+class KeeperBusyError(ApplogError):
+    """Another keeper works on the same store."""
+
+    exit_code = 6
+    hint = "it does everything that is needed: applog status; or stop it first"
+
+
+class KeeperError(ApplogError):
+    """The keeper cannot be asked, or has refused."""
+
+    exit_code = 6
+    hint = "start it with: applog keeper, or applog run"
+
+
+class NotSealedError(ApplogError):
+    """Journals of some datasets could not be sealed now; nothing of them was changed."""
+
+    exit_code = 6
+    hint = "see to what it says, then run: applog seal; a running keeper tries again by itself"
+
+
+class JournalsRefusedError(NotSealedError):
+    """Journals of some datasets are not as they were written, or signed. An incident."""
+
+    exit_code = 3
+    hint = "copy the data directory before anything else, then look at the copy with: applog verify"
+
+
+class ChildError(ApplogError):
+    """Work that was given to a process of its own failed there, or could not do all of it."""
+
+    exit_code = 6
+
+
+class PositionError(ApplogError):
+    """A record's position that cannot be read, or does not exist."""
+
+    exit_code = 5
+    hint = "write DATASET/SEGMENT:ROW, as in flow/12:345"

@@ -7,13 +7,22 @@ Rules:
 """
 
 import os
+import re
 import tomllib
 from pathlib import Path
+from typing import get_origin
 
 import msgspec
 
 from applog.capture.profile import PROFILES
 from applog.errors import SettingsError
+from applog.keeper.roles import ROLES
+from retention.ledger.state import FLOOR_DAYS
+from retention.ntp import QUORUM
+from retention.periods import RETENTION_DAYS
+
+MAX_DAYS = 3650
+"""Longer is a slip of the pen; the law asks for 90 days, and for two years at most when it is ordered."""
 
 SYSTEM_DATA = Path("/var/lib/applog")
 SYSTEM_CONFIG = Path("/etc/applog/applog.toml")
@@ -36,6 +45,52 @@ class InboxSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """How often it is looked at, 1 to 3600."""
 
 
+class RetentionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[retention]``: how many days records are kept; then they are deleted. 90 to 3650."""
+
+    default: int = 97
+    """For every dataset that has no number of its own: the 90 days of the law, and a week to notice. Those
+    that outlive others (``retention.periods``) are not kept for less than their number there by this one."""
+
+    flow: int | None = None
+    dns: int | None = None
+    lease: int | None = None
+    coverage: int | None = None
+    audit: int | None = None
+
+    def days(self) -> dict[str, int]:
+        """For how many days records of each dataset are kept."""
+        configured: dict[str, int | None] = msgspec.structs.asdict(self)
+        del configured["default"]
+        return {
+            name: max(self.default, RETENTION_DAYS.get(name, 0)) if days is None else days
+            for name, days in configured.items()
+        }
+
+
+class TimeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[time]``: who confirms the time. Nothing is deleted on the word of the local clock."""
+
+    servers: tuple[str, ...] = (
+        "time1.nimt.or.th",
+        "time.navy.mi.th",
+        "clock.nectec.or.th",
+        "time.cloudflare.com",
+        "time.google.com",
+    )
+    """NTP servers, three at least. Empty: the time is never confirmed, and nothing is ever deleted."""
+
+
+class KeeperSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[keeper]``: what seals, signs, deletes and verifies."""
+
+    verify_at: str = "02:30"
+    """When everything that is sealed is recomputed each night, Bangkok time."""
+
+    readers: dict[str, str] = {}
+    """System user → role (operator, auditor, custodian): who else may ask through the keeper's socket."""
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that can be configured."""
 
@@ -44,6 +99,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     capture: CaptureSettings = CaptureSettings()
     inbox: InboxSettings = InboxSettings()
+    retention: RetentionSettings = RetentionSettings()
+    time: TimeSettings = TimeSettings()
+    keeper: KeeperSettings = KeeperSettings()
 
     @property
     def data_directory(self) -> Path:
@@ -91,7 +149,8 @@ def _check_keys(values: dict[str, object], section: type[msgspec.Struct], prefix
     for key, value in values.items():
         if key not in allowed:
             raise SettingsError(f"{prefix}{key}: unknown key; expected one of {', '.join(allowed)}")
-        if isinstance(value, dict) and issubclass(kind := allowed[key], msgspec.Struct):
+        kind = allowed[key]
+        if isinstance(value, dict) and get_origin(kind) is None and issubclass(kind, msgspec.Struct):
             _check_keys(value, kind, f"{prefix}{key}.")
 
 
@@ -101,3 +160,34 @@ def _check(settings: Settings) -> None:
         raise SettingsError(f"capture.profile: expected {allowed}; found {settings.capture.profile!r}")
     if not 1 <= settings.inbox.every_seconds <= 3_600:
         raise SettingsError(f"inbox.every_seconds: expected 1 to 3600; found {settings.inbox.every_seconds}")
+    _check_retention(settings.retention)
+    _check_time(settings.time)
+    _check_keeper(settings.keeper)
+
+
+def _check_retention(retention: RetentionSettings) -> None:
+    configured: dict[str, int | None] = msgspec.structs.asdict(retention)
+    for key, days in configured.items():
+        if days is not None and not FLOOR_DAYS <= days <= MAX_DAYS:
+            raise SettingsError(
+                f"retention.{key}: expected {FLOOR_DAYS} (the floor that the law sets) to {MAX_DAYS} days; "
+                f"found {days}"
+            )
+
+
+def _check_time(time: TimeSettings) -> None:
+    different = set(time.servers)
+    if any(not re.fullmatch(r"[A-Za-z0-9.:-]+", server) for server in time.servers):
+        raise SettingsError(f"time.servers: expected names or addresses; found {list(time.servers)}")
+    if time.servers and len(different) < QUORUM:
+        raise SettingsError(
+            f"time.servers: expected none, or at least {QUORUM} that can agree; found {len(different)}"
+        )
+
+
+def _check_keeper(keeper: KeeperSettings) -> None:
+    if not re.fullmatch(r"([01][0-9]|2[0-3]):[0-5][0-9]", keeper.verify_at):
+        raise SettingsError(f"keeper.verify_at: expected 00:00 to 23:59; found {keeper.verify_at!r}")
+    for user, role in keeper.readers.items():
+        if role not in ROLES:
+            raise SettingsError(f"keeper.readers.{user}: expected {', '.join(ROLES)}; found {role!r}")

@@ -3,8 +3,8 @@
 Rules (FORMAT.md 10.3):
     1. Order: the confirmed time and ``expiring`` in the ledger, signed → file removed → keys shredded →
        ``expired``, signed. Cut short anywhere, ``recover`` finishes it; nothing is entered twice.
-    2. What the ledger calls ``expiring`` is deleted only if it is due by the ledger's own times: a line that
-       somebody else appended does not delete.
+    2. What the ledger calls ``expiring`` or ``expired`` is deleted, and its key shredded, only if its floor
+       is over by the ledger's own times: a line that somebody else appended deletes nothing.
     3. A day's keys go when no segment of the day is left and no journal that would need them. The manifest
        stays: old exports are checked against its root.
     4. A confirmed time before one that the ledger has is a contradiction, and nothing expires on it.
@@ -155,18 +155,16 @@ class Expirer:
                 yield _Found(sealed, state)
 
     def _pending(self) -> list[_Found]:
-        """What is ``expiring`` and rightly so; by the floor, for the configuration may have changed since."""
+        """What is ``expiring``."""
+        return [one for one in self._unexpired() if one.state.expiring and self._is_over(one)]
+
+    def _is_over(self, found: _Found) -> bool:
+        """Whether the ledger may call it expiring: by the floor, for the configuration may have changed."""
         newest = self.ledger.state.confirmed
-        expiring = [one for one in self._unexpired() if one.state.expiring]
-        rightly = [
-            one
-            for one in expiring
-            if one.is_genuine and decide(one.manifest, one.state, FLOOR_DAYS, newest).expires
-        ]
-        for one in expiring:
-            if one not in rightly:
-                _log.error("%s is kept: the ledger says expiring, but it is not due", one.manifest.name)
-        return rightly
+        if found.is_genuine and decide(found.manifest, found.state, FLOOR_DAYS, newest).expires:
+            return True
+        _log.error("%s is kept: the ledger says that it expires, but it is not due", found.manifest.name)
+        return False
 
     def _expiring(self, manifest: Manifest, time: int, state: SealedState) -> ExpiringEntry:
         return ExpiringEntry(
@@ -190,23 +188,22 @@ class Expirer:
         """Delete what is ``expiring``, and say so. Cut short anywhere, the same is done again."""
         pending = self._pending()
         self._remove([one.sealed.path for one in pending])
-        days = {(one.manifest.dataset, one.manifest.day): one.manifest.sequence for one in pending}
-        leaving = {one.manifest.name for one in pending}
+        last = {(one.manifest.dataset, one.manifest.day or ""): one.manifest for one in pending}
+        days = self._days()
         shredded = {
-            (dataset, sequence)
-            for (dataset, day), sequence in days.items()
-            if day is not None and self._shred(dataset, dt.date.fromisoformat(day), leaving)
+            manifest.name
+            for (dataset, day), manifest in last.items()
+            if self._shred(dataset, dt.date.fromisoformat(day), days[dataset, day])
         }
         self._sign([self._expired(one.manifest, shredded) for one in pending], time)
         self.catalogue.refresh()
 
-    def _expired(self, manifest: Manifest, shredded: set[tuple[str, int]]) -> ExpiredEntry:
-        gone = (manifest.dataset, manifest.sequence) in shredded
+    def _expired(self, manifest: Manifest, shredded: set[str]) -> ExpiredEntry:
         return ExpiredEntry(
             time=iso(self.clock()),
             dataset=manifest.dataset,
             sequence=manifest.sequence,
-            day_key="shredded" if gone else "kept",
+            day_key="shredded" if manifest.name in shredded else "kept",
         )
 
     def _remove(self, paths: Iterable[Path]) -> None:
@@ -222,37 +219,35 @@ class Expirer:
 
     def _remove_returned(self) -> None:
         """Files that came back after they expired, from a back-up or because the disk forgot."""
-        returned = [one.sealed for one in self._known() if one.state.expired and one.sealed.present]
+        returned = [
+            one.sealed
+            for one in self._known()
+            if one.state.expired and one.sealed.present and self._is_over(one)
+        ]
         for sealed in returned:
             _log.warning("%s is there again although it expired: removed", sealed.path)
         self._remove(sealed.path for sealed in returned)
 
     def _shred_left(self) -> None:
         """Shred keys that were kept when their last segment went, because a journal needed them then."""
+        days = self._days()
         for dataset, day in self.day_keys.listed():
-            if self._shred(dataset, day, set()):
+            if self._shred(dataset, day, days.get((dataset, day.isoformat()), [])):
                 _log.info("the day key of %s for %s is shredded", dataset, day)
 
-    def _shred(self, dataset: str, day: dt.date, leaving: set[str]) -> bool:
-        """Shred the keys of a day unless they are needed; *leaving* are segments just removed.
+    def _days(self) -> dict[tuple[str, str], list[_Found]]:
+        """Segments by dataset and UTC day."""
+        days: dict[tuple[str, str], list[_Found]] = {}
+        for one in self._known():
+            if one.manifest.day is not None:
+                days.setdefault((one.manifest.dataset, one.manifest.day), []).append(one)
+        return days
 
-        Whether they are gone.
-        """
-        newest = self.ledger.state.confirmed
-        segments = [
-            one
-            for one in self._known()
-            if one.manifest.dataset == dataset and one.manifest.day == day.isoformat()
-        ]
-        left = [one for one in segments if not one.state.expired and one.manifest.name not in leaving]
-        if left or not segments:
+    def _shred(self, dataset: str, day: dt.date, segments: Sequence[_Found]) -> bool:
+        """Shred the keys of a day with *segments* unless they are needed; whether they are gone."""
+        if not segments or not all(one.state.expiring and self._is_over(one) for one in segments):
             return False
-        if not self.day_keys.has(dataset, day):
-            return True
-        if newest is None or not is_past(day, self.clock(), newest):
-            return False
-        journals = journal_days((self.root / "journals" / dataset).glob("*"))
-        if journals is None or day in journals:
+        if self.day_keys.has(dataset, day) and self._is_needed(dataset, day):
             return False
         try:
             self.day_keys.shred(dataset, day)
@@ -261,3 +256,11 @@ class Expirer:
                 f"day key of {dataset} for {day} cannot be shredded: {error.strerror}"
             ) from error
         return True
+
+    def _is_needed(self, dataset: str, day: dt.date) -> bool:
+        """Whether a journal may be sealed under the keys of a day yet."""
+        newest = self.ledger.state.confirmed
+        if newest is None or not is_past(day, self.clock(), newest):
+            return True
+        journals = journal_days((self.root / "journals" / dataset).glob("*"))
+        return journals is None or day in journals

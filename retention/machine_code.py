@@ -48,5 +48,5 @@ def import_compiled(directory: Path, *modules: str) -> list[ModuleType]:
     import numba  # noqa: PLC0415  heavy, and not for every process
 
     with _IMPORTING:
-        numba.config.CACHE_DIR = str(directory)
+        numba.config.CACHE_DIR = str(directory)  # type: ignore[attr-defined]  # numba makes it at run time
         return [importlib.import_module(module) for module in modules]

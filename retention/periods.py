@@ -1,8 +1,8 @@
 """How long segments are kept, and when that is over. Pure.
 
 Rules (FORMAT.md 10.2):
-    1. Days count from the later of a segment's ``until`` and the first confirmed time at or behind its sealing,
-       up to a confirmed time: the local clock, wrong either way, makes nothing expire early.
+    1. Days count from the later of a segment's ``until`` and the first confirmed time at or behind its
+       sealing, up to a confirmed time: the local clock, wrong either way, makes nothing expire early.
     2. Never under ``FLOOR_DAYS``, whatever is configured. A configured number below is refused, not raised.
 """
 

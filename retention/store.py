@@ -46,7 +46,8 @@ from retention.keys import (
     finish_rotation,
     write_check,
 )
-from retention.ledger.log import Ledger
+from retention.ledger.entries import KeyEntry, decode_entry
+from retention.ledger.log import Ledger, read_lines
 from retention.sealer import Sealer
 from retention.segment.reader import Segment
 from retention.times import day_of
@@ -109,9 +110,7 @@ class Store:
         if (root / "store.json").exists():
             raise StoreExistsError(root)
         now = dt.datetime.fromtimestamp(clock() / 1e6, dt.UTC)
-        mark = StoreMark(
-            format=FORMAT, store_id=os.urandom(16).hex(), created=now.isoformat(timespec="seconds")
-        )
+        mark = StoreMark(format=FORMAT, store_id=_id_for(root), created=now.isoformat(timespec="seconds"))
         try:
             make_directory(root)
             for name in _DIRECTORIES:
@@ -120,10 +119,11 @@ class Store:
             store._make_master(passphrase)
             store.make_keys_ahead()
             write_check(root / "keys", store.master, mark.store_id)
-            with store.ledger() as ledger:
-                store.sealer(ledger, ()).sign_heads()
             # Last, so that a store whose creation was cut short is not one yet and can be created again.
             write_file(root / "store.json", msgspec.json.format(msgspec.json.encode(mark)))
+            # It is a store now; what is missing of the ledger is made at its next opening.
+            with store.ledger() as ledger:
+                store.sealer(ledger, ()).sign_heads()
         except OSError as error:
             raise StoreError(f"cannot create a store at {root}: {error.strerror}") from error
         return store
@@ -142,7 +142,7 @@ class Store:
             raise StoreMissingError(root) from None
         except OSError as error:
             raise StoreError(f"cannot open the store at {root}: {error.strerror}") from error
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, ValueError) as error:
             raise StoreError(f"{root / 'store.json'} is not a store's mark: {error}") from error
         if mark.format != FORMAT:
             raise StoreError(f"{root} has store format {mark.format}, expected {FORMAT}; please update")
@@ -311,6 +311,23 @@ class Store:
 
     def _directory(self, dataset: Dataset, writer: str) -> Path:
         return self.root / "journals" / dataset.name / writer
+
+
+def _id_for(root: Path) -> str:
+    """The id for a new store at *root*: that of the ledger that lies there without its mark, or a new one.
+
+    Raises:
+        StoreError: sealed segments lie there.
+    """
+    if any((root / "segments").glob("*/*")):
+        raise StoreError(f"{root} holds sealed segments without their store.json: put it back from a back-up")
+    entries = root / "ledger" / "entries"
+    lines = read_lines(entries)[0] if entries.exists() else []
+    if lines:
+        first = decode_entry(lines[0], 0)
+        if isinstance(first, KeyEntry) and first.store is not None:
+            return first.store
+    return os.urandom(16).hex()
 
 
 def ask_passphrase() -> str:

@@ -8,9 +8,9 @@ import click
 from applog.commands import actor_of, store_of
 
 if TYPE_CHECKING:
-    from applog.search.embedded import Result
-    from retention.dataset import Dataset
-    from retention.store import Contents, Store
+    from applog.audit import Actor
+    from applog.search.statement import Answer, Asked
+    from retention.store import Store
 
 
 @click.command("search")
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["table", "json", "csv"]),
+    type=click.Choice(["table", "json", "records", "csv"]),
     default="table",
     show_default=True,
-    help="For people; the canonical lines; for spreadsheets.",
+    help="For people; the canonical lines; these with segment and row, as JSON; for spreadsheets.",
 )
 @click.option("--oldest-first", is_flag=True, help="Oldest records first.")
 @click.option("--reason", help="Why you look; kept in the audit record.")
@@ -48,111 +48,64 @@ def command(
 
     Fields are ECS names or user: ip: port: host: mac: src: dst: bytes: app: dataset: with AND OR NOT ( ),
     * and ? in text, [a TO b], >, >=, <, <=. The dataset is flow unless dataset: names dns, lease, coverage
-    or audit. Times are Bangkok's; Buddhist years are understood.
+    or audit. Times are Bangkok's; Buddhist years are understood. Text is found in upper and lower case;
+    user.id:VALUE is compared exactly, and is the quickest way to one person's records.
+
+    A record's position (segment and row, as flow/12:345) stays the same for ever once it is sealed.
 
     \b
         applog search 'ip:203.0.113.0/24 port:443 host:*.example.com bytes:>1mb' --since 7d
     """  # noqa: D301  click reads \b as: do not wrap
-    from applog import audit  # noqa: PLC0415  imports wait until the command runs
-    from applog.errors import ApplogError, TimeError  # noqa: PLC0415
+    from applog.search.statement import Asked  # noqa: PLC0415  imports wait until the command runs
+
+    store, actor = store_of(ctx), actor_of(ctx)
+    asked = Asked(query=query, since=since, until=until, limit=limit, oldest_first=oldest_first)
+    found = _look(store, actor, asked, reason)
+    _say(form, found)
+    if found.damages:
+        sys.exit(3)
+
+
+def _look(store: "Store", actor: "Actor", asked: "Asked", reason: str | None) -> "Answer":
+    """The answer; the look, or its failure, is recorded before anything is shown."""
+    from applog import audit  # noqa: PLC0415  as above
+    from applog.errors import ApplogError  # noqa: PLC0415
     from applog.health import DATASETS  # noqa: PLC0415
-    from applog.search.embedded import EmbeddedSearch, Request, TableSource  # noqa: PLC0415
-    from applog.search.query import parse_query  # noqa: PLC0415
-    from applog.search.when import parse_time  # noqa: PLC0415
+    from applog.search.statement import answer  # noqa: PLC0415
     from retention.errors import RetentionError  # noqa: PLC0415
 
-    store = store_of(ctx)
-    actor = actor_of(ctx)
-    now = store.clock()
     try:
-        parsed = parse_query(query, DATASETS, now=now)
-        start = parse_time(since, now=now, upper=False) if since else None
-        end = parse_time(until, now=now, upper=True) if until else None
-        if start is not None and end is not None and start >= end:
-            raise TimeError(f"--since {since} is not before --until {until}")
-        dataset = next(one for one in DATASETS if one.name == parsed.dataset_name)
-        contents = store.read(dataset)
-        request = Request(query=parsed, limit=limit, since=start, until=end, newest_first=not oldest_first)
-        result = EmbeddedSearch(threads=2).run(
-            request, dataset, [TableSource(name="journal", rows=contents.table)]
-        )
+        request = asked.request(DATASETS, store.clock())
+        dataset = next(one for one in DATASETS if one.name == request.query.dataset_name)
+        found = answer(store, dataset, request)
     except (ApplogError, RetentionError) as error:
-        audit.record(store, actor, action="search", outcome="failure", query=query, reason=str(error))
+        audit.record(store, actor, action="search", outcome="failure", query=asked.query, reason=str(error))
         raise
     audit.record(
         store,
         actor,
         action="search",
-        outcome="failure" if contents.damages else "success",
-        query=query,
+        outcome="failure" if found.damages else "success",
+        query=asked.query,
         dataset=dataset.name,
-        since=start,
-        until=end,
-        results=result.total,
-        shown=result.batch.num_rows,
+        since=request.since,
+        until=request.until,
+        results=found.result.total,
+        shown=found.result.batch.num_rows,
         reason=reason,
     )
-    _print(form, dataset, result)
-    _print_statement(form, store, dataset, contents, result, asked=(start, end))
-    if contents.damages:
-        sys.exit(3)
+    return found
 
 
-def _print(form: str, dataset: "Dataset", result: "Result") -> None:
-    from applog.search.show import as_csv, as_lines, as_table  # noqa: PLC0415  as above
+def _say(form: str, found: "Answer") -> None:
+    """Print what was found and what it is an answer about: apart where standard output is for machines."""
+    from applog.search.show import shown  # noqa: PLC0415  as above
 
-    shown = {"table": as_table, "json": as_lines, "csv": as_csv}[form]
+    result = found.result
     if result.batch.num_rows or form == "csv":
-        for text in shown(dataset, result.batch):
+        for text in shown(form, found.dataset, result.batch, result.positions):
             click.echo(text, nl=False)
-
-
-def _beyond(contents: "Contents", asked: tuple[int | None, int | None]) -> list[str]:
-    """Which part of the asked range lies outside everything that is stored: no answer about it."""
-    from applog.search.when import show_time  # noqa: PLC0415  as above
-
-    first, last = contents.span()
-    if first is None or last is None:
-        return []
-    since, until = asked
-    lines = []
-    if since is not None and since < first:
-        lines.append(f"          nothing is stored before {show_time(first)}: no answer about that time")
-    if until is not None and until > last + 1:
-        lines.append(f"          nothing is stored after {show_time(last)}: no answer about that time")
-    return lines
-
-
-def _print_statement(
-    form: str,
-    store: "Store",
-    dataset: "Dataset",
-    contents: "Contents",
-    result: "Result",
-    *,
-    asked: tuple[int | None, int | None],
-) -> None:
-    """Say what the answer is an answer about; on standard error where standard output is for machines."""
-    from applog.search.coverage import coverage_of  # noqa: PLC0415  as above
-    from applog.search.when import show_time  # noqa: PLC0415
-
-    for damage in contents.damages:
+    for damage in found.damages:
         click.echo(f"damaged, and not searched: {damage}", err=True)
-    name = dataset.name
-    if result.truncated:
-        lines = [
-            f"truncated at {result.batch.num_rows:,} of {result.total:,} {name} records; --limit shows more"
-        ]
-    else:
-        lines = [
-            f"{result.total:,} {name} records, all shown" if result.total else f"no {name} record matches"
-        ]
-    if result.since is None or result.until is None:
-        lines.append("nothing is stored yet: applog import FILE")
-    else:
-        scope = "searched: all that is stored, " if asked == (None, None) else "searched: "
-        lines.append(f"{scope}{show_time(result.since)} to {show_time(max(result.since, result.until))}")
-        lines += _beyond(contents, asked)
-        lines += coverage_of(store, *asked).lines()
-    for line in lines:
+    for line in found.lines():
         click.echo(line, err=form != "table")

@@ -3,21 +3,26 @@
 Rules:
     1. Every ``coverage`` record that overlaps the range is counted; none is left out of the count.
     2. Coverage records that cannot be read are said: what they noted may be missing too.
-    3. Nothing noted is said as such; it is not called complete, for nobody watched the wire live.
+    3. So are those that have expired.
+    4. Nothing noted is said as such; it is not called complete, for nobody watched the wire live.
 """
 
 from collections import Counter
 from dataclasses import dataclass
 
-import pyarrow.compute as pc
+import numpy as np
+import pyarrow as pa
 
+from applog.search.snapshot import sources_of
+from applog.search.sources import span_in
+from retention.errors import RetentionError
 from retention.records import COVERAGE
 from retention.store import Store
 
 NOT_A_LOSS = "not-ip"
 """Frames that no record is made of: ARP, spanning tree. Counted and kept, but nothing is missing."""
 
-_COLUMNS = ["@timestamp", "event.end", "coverage.reason", "coverage.packets", "coverage.flows"]
+_COLUMNS = ["@timestamp", "event.end", "coverage.reason", "coverage.packets"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,6 +32,8 @@ class CoverageStatement:
     records: int
     reasons: dict[str, tuple[int, int]]
     """Reason → (records, packets known to be in none of the other datasets)."""
+    expired: int = 0
+    """Segments of coverage records of this range that were deleted after their retention."""
     damages: tuple[str, ...] = ()
     """What of the coverage records cannot be read, in words."""
 
@@ -37,33 +44,48 @@ class CoverageStatement:
             for reason, (records, packets) in sorted(self.reasons.items())
             if reason != NOT_A_LOSS
         ]
-        damaged = [f"coverage: damaged, so more may be missing: {damage}" for damage in self.damages]
+        unknown = [f"coverage: damaged, so more may be missing: {damage}" for damage in self.damages]
+        if self.expired:
+            unknown.append("coverage: some of its records have expired, so more may be missing")
         if losses:
             return [
                 f"coverage: not everything in this range is recorded: {', '.join(losses)}",
                 "          see: applog search dataset:coverage",
-                *damaged,
+                *unknown,
             ]
-        return damaged or ["coverage: no loss is noted; these are imported files, nobody watched live"]
+        return unknown or ["coverage: no loss is noted; these are imported files, nobody watched live"]
 
 
 def coverage_of(store: Store, since: int | None, until: int | None) -> CoverageStatement:
     """What is noted as lost between *since* (included) and *until* (excluded), UTC µs; None is open."""
-    contents = store.read(COVERAGE, _COLUMNS)
-    table = contents.table
-    start = table["@timestamp"].cast("int64")
-    end = pc.coalesce(table["event.end"].cast("int64"), start)
-    if until is not None:
-        table, start, end = (part.filter(pc.less(start, until)) for part in (table, start, end))
-    if since is not None:
-        table = table.filter(pc.greater_equal(end, since))
+    snapshot = sources_of(store, COVERAGE, since, until)
+    damages = list(snapshot.damages)
     records: Counter[str] = Counter()
     packets: Counter[str] = Counter()
-    for row in table.to_pylist():
-        records[row["coverage.reason"]] += 1
-        packets[row["coverage.reason"]] += row["coverage.packets"] or 0
+    for source in snapshot.sources:
+        try:
+            with source.opened() as rows:
+                found = _in_range(rows.table(_COLUMNS), since, until)
+        except RetentionError as error:
+            damages.append(error)
+            continue
+        reasons = found["coverage.reason"].cast(pa.string())
+        for reason, lost in zip(reasons.to_pylist(), found["coverage.packets"].to_pylist(), strict=True):
+            records[reason] += 1
+            packets[reason] += lost or 0
     return CoverageStatement(
-        records=table.num_rows,
+        records=records.total(),
         reasons={reason: (count, packets[reason]) for reason, count in records.items()},
-        damages=tuple(map(str, contents.damages)),
+        expired=len(snapshot.expired),
+        damages=tuple(map(str, damages)),
     )
+
+
+def _in_range(table: pa.Table, since: int | None, until: int | None) -> pa.Table:
+    start, end = span_in(table)
+    kept = np.ones(table.num_rows, np.bool_)
+    if since is not None:
+        kept &= end >= since
+    if until is not None:
+        kept &= start < until
+    return table.filter(pa.array(kept))

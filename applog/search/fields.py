@@ -4,7 +4,9 @@ Rules:
     1. Every ECS name of the dataset is a field. An alias stands for whichever of its columns the dataset has,
        and matches when any of them does; ``bytes`` and ``packets`` are the sum of both ends, as observed.
     2. ``host`` columns hold names without their final dot, mostly in wire form (``xn--``): both are tried.
-    3. A time that is compared is the whole of what was written: ``>2026-11-22`` starts with the 23rd.
+    3. ``user.id`` is an identifier: written as that name and without a wildcard it is compared exactly, case
+       included, so that the subject index of the segments answers it. ``user:`` tries it without case.
+    4. A time that is compared is the whole of what was written: ``>2026-11-22`` starts with the 23rd.
 """
 
 import difflib
@@ -23,6 +25,7 @@ CHOOSERS = ("dataset", "event.dataset")
 
 _T = TypeVar("_T")
 
+_IDENTIFIERS = frozenset({"user.id"})
 _HOSTS = ("destination.domain", "dns.question.name", "host.hostname")
 _USERS = ("user.name", "user.id")
 _TEXTUAL = (Kind.TEXT, Kind.TEXTS)
@@ -81,7 +84,7 @@ ALIASES: Mapping[str, Callable[[Dataset], tuple[Target, ...]]] = {
 def targets_of(name: str, dataset: Dataset) -> tuple[Target, ...]:
     """What *name* stands for in *dataset*; nothing when it has no such field."""
     if name in dataset.by_name:
-        return (Target(dataset.by_name[name].kind, (name,)),)
+        return (Target(dataset.by_name[name].kind, (name,), exact=name in _IDENTIFIERS),)
     return ALIASES[name](dataset) if name in ALIASES else ()
 
 

@@ -76,7 +76,7 @@ def _comparison(column: str, term: Term) -> Condition:
         raise TypeError(f"{term.op} without a value")
     if term.op is Op.MATCHES:
         return Condition(f"(lower({column}) LIKE lower(?) ESCAPE '\\')", (like_pattern(str(value)),))
-    if isinstance(value, str):
+    if isinstance(value, str) and not term.field.exact:
         return Condition(f"(lower({column}) = lower(?))", (value,))
     return Condition(f"({column} = ?)", (value,))
 

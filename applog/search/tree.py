@@ -4,7 +4,8 @@ Rules:
     1. Every engine answers exactly this tree; a contract suite holds them to it.
     2. A comparison with an absent field is false. ``Not`` is the complement: it keeps those records.
     3. A column that holds a list matches when any one of its elements does.
-    4. Text is compared whole and without regard to case. Spans are closed at both ends.
+    4. Text is compared whole and without regard to case, unless its target is exact. Spans are closed at both
+       ends.
 """
 
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ class Op(StrEnum):
     """How a value is compared."""
 
     EQUALS = "equals"
-    """The same value; text without regard to case."""
+    """The same value; text without regard to case, unless its target is exact."""
     MATCHES = "matches"
     r"""Text like a pattern: ``*`` any characters, ``?`` one, ``\`` makes the next character literal."""
     WITHIN = "within"
@@ -40,6 +41,8 @@ class Target:
 
     kind: Kind
     columns: tuple[str, ...]
+    exact: bool = False
+    """An identifier: ``EQUALS`` means the same bytes, case included. Patterns are without regard to case."""
 
 
 Value = str | int | bytes | Span | None

@@ -4,10 +4,10 @@ Rules:
     1. Sixteen messages advance together, one block each, a lane per message. Words lie lane by lane
        (word *i* of lane *l* at ``i * LANES + l``), so that each step over the lanes is vector instructions.
     2. A lane whose message ends takes the next message: lengths need no sorting.
-    3. Bounds: ``_digest`` and ``_refill`` are checked, and no byte of a message is read before its range has
-       been compared with the data's size. The functions below it are unchecked, because a check in a
-       loop over lanes keeps it from being vectorised; their indices are constants times lanes, and
-       bytes of a range that was compared (docs/decisions/0006).
+    3. Bounds: ``sha256`` is checked, compares the arrays' sizes first, and each range with the data's size
+       before its lane takes it. What it calls is unchecked, because a check in a loop over lanes keeps it
+       from being vectorised; its indices are constants, lanes, and bytes of a range that was compared
+       (docs/decisions/0006).
     4. Arithmetic stays in uint32 (Numba widens sums; each is cut back, which LLVM folds away) and
        indices in uint64 (a signed index is compared with zero for Python's negative indices).
     5. Nothing is allocated, so reference counting is off (docs/decisions/0002).
@@ -33,7 +33,7 @@ SCRATCH_WORDS = 32 * LANES
 """Length of the scratch words."""
 
 START, AT, END, MESSAGE = 0, 1, 2, 3
-"""Rows of the lanes: start of the message, next byte to take (END + 1: only its length), end, number or -1."""
+"""Rows of the lanes: the message's start, next byte to take (end + 1: only the length), end, number or -1."""
 
 LANE_ROWS = 4
 
@@ -130,7 +130,7 @@ def _next(w, i, n):
 
 @unchecked()
 def _next_words(w):
-    """The next sixteen words of all lanes, in the place of the last sixteen; spelled out, or it stays scalar."""
+    """The next sixteen words of all lanes, in the place of the last. Spelled out, or it stays scalar."""
     for i in range(LANES):
         _next(w, i, 0)
         _next(w, i, 1)
@@ -241,16 +241,21 @@ def _finish(lanes, lane, w, digests):
     lanes[MESSAGE, lane] = -1
 
 
+@checked()
+def _fit(starts, ends, w, lanes, digests):
+    """Whether the arrays have the sizes on which the unchecked functions rely."""
+    scratch = w.size == SCRATCH_WORDS and lanes.shape == (LANE_ROWS, LANES)
+    return scratch and len(ends) == len(starts) and digests.shape == (len(starts), 8)
+
+
 @checked(types.int64(BYTES, RANGES, RANGES, types.uint32[::1], types.int64[:, ::1], types.uint32[:, ::1]))
 def sha256(data, starts, ends, w, lanes, digests):
-    """Hash data[starts[i]:ends[i]] into row *i* of *digests*, eight words whose bytes are in the digest's order.
+    """Hash data[starts[i]:ends[i]] into row *i* of *digests*: eight words, their bytes in the digest's order.
 
-    *w* and *lanes* are scratch: SCRATCH_WORDS, and LANE_ROWS by LANES. Answers -1; or the number of a
-    message that does not lie in the data, or -2 for arrays of other sizes.
+    *w* and *lanes* are scratch: SCRATCH_WORDS, and LANE_ROWS by LANES. Answers -1; or the number of the
+    first message that does not lie in the data; or -2 for arrays of other sizes.
     """
-    if w.size != SCRATCH_WORDS or lanes.shape != (LANE_ROWS, LANES):
-        return -2
-    if len(ends) != len(starts) or digests.shape != (len(starts), 8):
+    if not _fit(starts, ends, w, lanes, digests):
         return -2
     count, given, done = len(starts), 0, 0
     lanes[MESSAGE, :] = -1

@@ -107,6 +107,6 @@ def decode_entry(line: bytes, index: int) -> Entry:
     """
     try:
         entry: Entry = _decoder.decode(line)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, ValueError) as error:  # ValueError: invalid UTF-8 in a text
         raise LedgerError(f"ledger entry {index}: {error}") from error
     return entry

@@ -97,7 +97,7 @@ def read_directory(file: Readable, name: str) -> Directory:
     start = file.size - TAIL_BYTES - length
     try:
         directory = msgspec.json.decode(file.read_at(start, length), type=Directory)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, ValueError) as error:
         raise SegmentError(f"segment {name}: its directory: {error}") from error
     if directory.format != 1:
         raise SegmentError(f"segment {name}: format {directory.format}; this version reads 1, please update")

@@ -92,7 +92,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
         """
         try:
             manifest = msgspec.json.decode(data, type=cls)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, ValueError) as error:
             raise SegmentError(f"manifest {name}: {error}") from error
         if manifest.format != FORMAT:
             raise SegmentError(f"manifest {name}: format {manifest.format}, expected {FORMAT}; please update")

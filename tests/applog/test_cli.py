@@ -25,7 +25,8 @@ def verb(name: str) -> click.Command:
 
 def test_the_verbs() -> None:
     """What can be done, and nothing else."""
-    assert VERBS == ["demo", "import", "init", "run", "search", "status", "warm"]
+    verbs = "demo expire import init keeper keys prove run seal search status verify warm"
+    assert " ".join(VERBS) == verbs
 
 
 @pytest.mark.parametrize("name", VERBS)
@@ -110,6 +111,14 @@ def test_our_errors_are_words(tmp_path: Path) -> None:
         (["search", "nofield:1"], 5),
         (["search", "--since", "never"], 5),
         (["init"], 4),
+        (["prove", "flow"], 5),
+        (["prove", "flow/0:0"], 5),
+        (["verify", "--since", "never"], 5),
+        (["verify"], 0),
+        (["seal"], 0),
+        (["keys", "show"], 0),
+        (["verify", "--checkpoint", "/nowhere"], 5),
+        (["keys", "set-passphrase", "--yes", "--new", "/nowhere"], 5),
         (["import"], 2),
         (["import", "x", "--profile", "most"], 2),
         (["search", "--limit", "-1"], 2),
@@ -176,6 +185,7 @@ def test_init_makes_a_store_once(tmp_path: Path) -> None:
     assert made.code == 0
     assert f"created a store in {data}" in made.out
     assert "back up" in made.out
+    assert "lodge the checkpoint" in made.out
     assert refused.code == 4
     assert "already holds a store" in refused.err
     assert (silent.code, silent.out, silent.err) == (0, "", "")

@@ -26,6 +26,9 @@ def test_everything_that_can_be_configured(tmp_path: Path) -> None:
     path.write_text(
         'data = "/srv/applog"\n[capture]\nprofile = "detailed"\n'
         '[inbox]\nfolder = "/srv/drop"\nevery_seconds = 60\n'
+        "[retention]\ndefault = 120\nflow = 365\nlease = 100\n"
+        '[time]\nservers = ["a.example", "192.0.2.1", "2001:db8::1"]\n'
+        '[keeper]\nverify_at = "23:59"\n[keeper.readers]\nwww-data = "auditor"\n'
     )
 
     settings = load(path, None)
@@ -34,6 +37,16 @@ def test_everything_that_can_be_configured(tmp_path: Path) -> None:
     assert settings.capture.profile == "detailed"
     assert settings.inbox_folder == Path("/srv/drop")
     assert settings.inbox.every_seconds == 60
+    assert settings.retention.days() == {
+        "flow": 365,
+        "dns": 120,
+        "lease": 100,
+        "coverage": 120,
+        "audit": 1096,
+    }
+    assert settings.time.servers == ("a.example", "192.0.2.1", "2001:db8::1")
+    assert settings.keeper.verify_at == "23:59"
+    assert settings.keeper.readers == {"www-data": "auditor"}
 
 
 def test_an_empty_file_means_the_defaults(tmp_path: Path) -> None:
@@ -46,6 +59,24 @@ def test_an_empty_file_means_the_defaults(tmp_path: Path) -> None:
     assert settings.capture.profile == "standard"
     assert settings.inbox.every_seconds == 5
     assert settings.inbox_folder == tmp_path / "data" / "inbox"
+    assert settings.retention.days() == {"flow": 97, "dns": 97, "lease": 104, "coverage": 104, "audit": 1096}
+    assert len(settings.time.servers) >= 3
+    assert settings.keeper.readers == {}
+
+
+def test_the_example_states_the_defaults() -> None:
+    """deploy/applog.toml.example can be used as it is, and changes nothing."""
+    example = Path(__file__).parents[2] / "deploy" / "applog.toml.example"
+
+    assert load(example, None) == Settings()
+
+
+def test_time_can_be_left_unconfirmed(tmp_path: Path) -> None:
+    """No time servers is a choice: nothing is ever deleted then."""
+    path = tmp_path / "applog.toml"
+    path.write_text("[time]\nservers = []\n")
+
+    assert load(path, None).time.servers == ()
 
 
 def test_the_data_option_wins_over_the_file(tmp_path: Path) -> None:
@@ -79,6 +110,16 @@ def test_the_default_data_directory(monkeypatch: pytest.MonkeyPatch, user: int, 
         ("[inbox]\nevery_seconds = true", ["inbox.every_seconds", "`int`", "`bool`"]),
         ("inbox = 5", ["inbox", "`object`", "`int`"]),
         ("data = 5", ["data", "`str | null`", "`int`"]),
+        ("[retention]\ndefault = 89", ["retention.default", "found 89", "90 (the floor that the law sets)"]),
+        ("[retention]\naudit = 89", ["retention.audit", "found 89", "90 (the floor"]),
+        ("[retention]\nflow = 3651", ["retention.flow", "found 3651", "3650"]),
+        ("[retention]\nflows = 97", ["retention.flows: unknown key", "flow, dns, lease"]),
+        ('[time]\nservers = ["a", "b"]', ["time.servers", "none, or at least 3", "found 2"]),
+        ('[time]\nservers = ["a", "a", "a"]', ["time.servers", "none, or at least 3", "found 1"]),
+        ('[time]\nservers = ["a", "b", ""]', ["time.servers", "names or addresses"]),
+        ('[keeper]\nverify_at = "24:00"', ["keeper.verify_at", "00:00 to 23:59", "'24:00'"]),
+        ('[keeper.readers]\nbob = "root"', ["keeper.readers.bob", "operator, auditor, custodian", "'root'"]),
+        ("[keeper.readers]\nbob = 1", ["keeper.readers", "`str`", "`int`"]),
         ("data = [", ["applog.toml", "Invalid value"]),
         ("data = 'a'\ndata = 'b'", ["applog.toml", "Cannot overwrite a value"]),
         (b"data = '\xff'", ["applog.toml", "can't decode byte 0xff"]),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from retention.durable import make_directory, sync_directory, write_all, write_file
+from retention.durable import make_directory, shred, sync_directory, write_all, write_file
 from tests.support.disk import Disk
 
 
@@ -99,3 +99,53 @@ def test_only_a_directory_can_be_synced(tmp_path: Path) -> None:
         sync_directory(tmp_path / "file")
     with pytest.raises(FileNotFoundError):
         sync_directory(tmp_path / "missing")
+
+
+def test_what_is_shredded_is_overwritten_first(tmp_path: Path, disk: Disk) -> None:
+    """Its blocks hold random bytes of the same length before the name goes, and both are synced."""
+    (tmp_path / "file").write_bytes(bytes(1000))
+    (tmp_path / "blocks").hardlink_to(tmp_path / "file")
+
+    shred(tmp_path / "file")
+
+    assert disk.calls == ["open", "write", "fsync", "close", "open", "fsync", "close"]
+    assert not (tmp_path / "file").exists()
+    assert len((tmp_path / "blocks").read_bytes()) == 1000
+    assert (tmp_path / "blocks").read_bytes().count(0) < 50
+
+
+def test_what_is_gone_is_shredded(tmp_path: Path, disk: Disk) -> None:
+    """A second call makes durable that the name is gone, as the first may have been cut before that."""
+    shred(tmp_path / "gone")
+    synced = disk.calls.count("fsync")
+    shred(tmp_path / "no directory" / "gone")
+
+    assert synced == 1
+
+
+@pytest.mark.parametrize("step", range(7))
+@pytest.mark.parametrize("form", ["failed", "persisted"])
+def test_shredding_that_fails_is_repeated(tmp_path: Path, disk: Disk, step: int, form: str) -> None:
+    """Whichever call fails, the error comes out; the name stays until the bytes are gone; again ends it."""
+    path = tmp_path / "file"
+    path.write_bytes(bytes(1000))
+    disk.fail(step, form, times=1)
+
+    with pytest.raises(OSError, match="Input/output"):
+        shred(path)
+    disk.repair()
+
+    assert path.exists() == (step < 4)
+    shred(path)
+    assert not path.exists()
+
+
+def test_a_link_is_not_followed(tmp_path: Path) -> None:
+    """What a link points to is not overwritten."""
+    (tmp_path / "file").write_bytes(b"kept")
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+
+    with pytest.raises(OSError, match="symbolic links"):
+        shred(tmp_path / "link")
+
+    assert (tmp_path / "file").read_bytes() == b"kept"

@@ -122,6 +122,25 @@ def new_store(root: Path) -> Store:
     return Store.open(root)
 
 
+@cache
+def _sealed_template() -> Path:
+    """A store with two small captures, sealed, made once."""
+    root = Path(tempfile.mkdtemp(prefix="applog-test-sealed-")) / "store"
+    atexit.register(shutil.rmtree, root.parent)
+    new_store(root)
+    names = ("tls.pcap", "dns.pcap", "dhcp-v4.pcap")
+    for words in (["import", *(str(CAPTURES / name) for name in names)], ["seal", "--now"]):
+        done = quickly(root, *words)
+        assert done.code == 0, done.err
+    return root
+
+
+def sealed_store(root: Path) -> Store:
+    """A store of its own at *root*, with sealed records of flow, lease and audit."""
+    shutil.copytree(_sealed_template(), root)
+    return Store.open(root)
+
+
 def lines(store: Store, *, whole: bool = False) -> dict[str, list[str]]:
     """The canonical lines of every dataset but audit, in order; *whole* keeps what the store itself sets."""
     found, damages = lines_of(store.root, whole=whole)

@@ -8,11 +8,11 @@ Rules:
     3. Settings reach a kernel as arguments, never as globals.
 """
 
-import hashlib
-import os
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
+
+from retention import machine_code
 
 
 class Kernels(NamedTuple):
@@ -24,21 +24,10 @@ class Kernels(NamedTuple):
 
 def cache_directory() -> Path:
     """Where this version's machine code is kept, below ``APPLOG_KERNEL_CACHE`` or the user's cache."""
-    given = os.environ.get("APPLOG_KERNEL_CACHE")
-    base = (
-        Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "applog"
-    )
-    digest = hashlib.sha256()
-    for source in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(source.read_bytes())
-    return base / f"kernel-{digest.hexdigest()[:16]}"
+    return machine_code.cache_directory(Path(__file__).parent, "kernel")
 
 
 def compiled() -> Kernels:
     """The kernels: compiled on first use (about half a minute), then from the cache."""
-    import numba  # noqa: PLC0415  heavy, and not for every process
-
-    numba.config.CACHE_DIR = str(cache_directory())
-    from applog.capture.kernel import framing, meter  # noqa: PLC0415  compiled when imported
-
-    return Kernels(framing, meter)
+    names = (f"{__name__}.{field}" for field in Kernels._fields)
+    return Kernels(*machine_code.import_compiled(cache_directory(), *names))

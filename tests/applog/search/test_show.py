@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import unicodedata
 from ipaddress import ip_address
 from typing import Any
@@ -13,7 +14,8 @@ from hypothesis import strategies as st
 
 from applog.health import DATASETS
 from applog.records import DNS, FLOW, Dns, Flow
-from applog.search.show import as_csv, as_lines, as_table
+from applog.search.embedded import Position
+from applog.search.show import FORMS, as_csv, as_lines, as_records, as_table, shown
 from retention.dataset import Dataset
 from retention.encoding import encode
 from retention.records import AUDIT, COVERAGE, Audit, Coverage
@@ -69,8 +71,13 @@ def flow(**fields: Any) -> pa.RecordBatch:
 
 
 def table(dataset: Dataset, batch: pa.RecordBatch) -> list[str]:
-    """The lines of a table."""
-    return "".join(as_table(dataset, batch)).splitlines()
+    """The lines of a table of records in a journal."""
+    return "".join(as_table(dataset, batch, [Position()] * batch.num_rows)).splitlines()
+
+
+def spreadsheet(dataset: Dataset, batch: pa.RecordBatch) -> str:
+    """CSV of records in a journal."""
+    return "".join(as_csv(dataset, batch, [Position()] * batch.num_rows))
 
 
 def cells(text: str) -> int:
@@ -81,7 +88,7 @@ def cells(text: str) -> int:
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30))
 def test_no_text_moves_the_cursor(query: str) -> None:
     """Whatever a record holds, a table has its lines and no character that steers a terminal."""
-    lines = "".join(as_table(AUDIT, audit(query)))
+    lines = "".join(as_table(AUDIT, audit(query), [Position()]))
 
     assert lines.count("\n") == 2
     bad = [char for char in lines if unicodedata.category(char) in ("Cc", "Zl", "Zp") and char != "\n"]
@@ -151,7 +158,7 @@ def test_every_dataset_can_be_shown(dataset: Dataset) -> None:
     empty = pa.RecordBatch.from_pylist([], dataset.schema)
 
     assert len(table(dataset, empty)) == 1
-    assert "".join(as_csv(dataset, empty)).startswith("\ufeff@timestamp,")
+    assert spreadsheet(dataset, empty).startswith("\ufeff@timestamp,")
     assert list(as_lines(dataset, empty)) == []
 
 
@@ -165,7 +172,7 @@ def test_lines_are_canonical() -> None:
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n"])
 def test_no_csv_cell_is_a_formula(start: str) -> None:
     """A text that a spreadsheet would run gets an apostrophe before it; numbers are left alone."""
-    text = "".join(as_csv(AUDIT, audit(f"{start}1+1")))
+    text = spreadsheet(AUDIT, audit(f"{start}1+1"))
 
     (row,) = csv.DictReader(io.StringIO(text.removeprefix("\ufeff"), newline=""))
     assert row["audit.query"] == f"'{start}1+1"
@@ -176,7 +183,7 @@ def test_csv_is_read_back_as_it_was() -> None:
     """Quotes, commas, semicolons and Thai survive; lists are joined by spaces, absent fields are empty."""
     batch = flow(domain='a,"b";ค', tls_alpn=("h2", "http/1.1"), midstream=True)
 
-    text = "".join(as_csv(FLOW, batch))
+    text = spreadsheet(FLOW, batch)
 
     assert text.startswith("\ufeff")
     (row,) = csv.DictReader(io.StringIO(text.removeprefix("\ufeff"), newline=""))
@@ -185,3 +192,45 @@ def test_csv_is_read_back_as_it_was() -> None:
     assert row["flow.midstream"] == "true"
     assert row["user.name"] == ""
     assert row["source.bytes"] == "1000"
+
+
+def test_every_form_says_where_a_record_lies() -> None:
+    """Sealed: segment and row, the same for ever. In a journal: the event.id."""
+    batch = AUDIT.batch(
+        Audit(timestamp=NOON, event_id=f"cli.1.{at}", action="a", outcome="success", user_name="u")
+        for at in range(2)
+    )
+    positions = [Position("audit/00000012", 345), Position()]
+
+    _, sealed, waiting = "".join(as_table(AUDIT, batch, positions)).splitlines()
+    rows = list(csv.DictReader(io.StringIO("".join(as_csv(AUDIT, batch, positions)).removeprefix("\ufeff"))))
+
+    assert sealed.endswith("  audit/12:345")
+    assert waiting.endswith("  cli.1.1")
+    assert list(rows[0])[5:7] == ["applog.segment", "applog.row"]
+    assert [(row["applog.segment"], row["applog.row"]) for row in rows] == [
+        ("audit/00000012", "345"),
+        ("", ""),
+    ]
+
+
+def test_records_carry_the_line_as_it_is_hashed() -> None:
+    """One JSON object a line: segment, row, and the canonical line without its line feed."""
+    batch = COVERAGE.batch(
+        [Coverage(timestamp=NOON, source='"', reason="ไทย", detail=detail) for detail in ("\\x00", "\\n")]
+    )
+
+    first, second = map(
+        json.loads, as_records(COVERAGE, batch, [Position("coverage/00000000", 7), Position()])
+    )
+
+    assert (first["segment"], first["row"]) == ("coverage/00000000", 7)
+    assert (second["segment"], second["row"]) == (None, None)
+    assert [first["line"] + "\n", second["line"] + "\n"] == encode(COVERAGE, batch).to_pylist()
+
+
+def test_each_form_has_its_name() -> None:
+    """What --format takes is what can be shown, each in its own way."""
+    texts = {"".join(shown(form, FLOW, flow(), [Position()])) for form in FORMS}
+
+    assert len(texts) == len(FORMS) == 4

@@ -1,28 +1,22 @@
-"""Keys: made ahead, never replaced, refused with words when they do not fit, and never shown."""
+"""Journal keys: made ahead, never replaced, refused with words when they do not fit, and destroyed whole."""
 
-import base64
 import datetime as dt
+import itertools
 import logging
+import os
 import threading
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.keywrap import aes_key_unwrap
 
-from retention import keys
 from retention.errors import KeyMaterialError
 from retention.keys import DAYS_AHEAD, FileMasterKey, Recipients
 from tests.support.disk import Journal, flip
+from tests.support.keyring import Held, said, shown
+from tests.support.power import Power, PowerCutError
 
 pytestmark = pytest.mark.usefixtures("quick_sync")
-
-
-@pytest.fixture
-def master(tmp_path: Path) -> FileMasterKey:
-    """A new master key."""
-    key = FileMasterKey(tmp_path / "master.key")
-    key.create()
-    return key
 
 
 @pytest.fixture
@@ -31,57 +25,6 @@ def recipients(tmp_path: Path, master: FileMasterKey, today: dt.date) -> Recipie
     made = Recipients(tmp_path / "days", master)
     made.make_ahead(today)
     return made
-
-
-def test_a_master_key_is_made_once(tmp_path: Path, master: FileMasterKey) -> None:
-    """32 random bytes in a file of mode 0600; a second creation is refused and changes nothing."""
-    before = (tmp_path / "master.key").read_bytes()
-
-    with pytest.raises(KeyMaterialError, match="exists already"):
-        master.create()
-
-    assert len(master.read()) == 32
-    assert (tmp_path / "master.key").read_bytes() == before
-    assert (tmp_path / "master.key").stat().st_mode & 0o777 == 0o600
-
-
-@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o644, 0o610])
-def test_an_open_master_key_is_refused(tmp_path: Path, master: FileMasterKey, mode: int) -> None:
-    """Any right for group or others is refused; the message says which mode was found."""
-    (tmp_path / "master.key").chmod(mode)
-
-    with pytest.raises(KeyMaterialError, match=f"expected mode 0600, found {mode:04o}"):
-        master.read()
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        b"",
-        b"applog-master-key-1 ",
-        b"applog-master-key-1 !!!!",
-        b"applog-master-key-1 " + base64.b64encode(bytes(31)),
-        b"applog-master-key-1 " + base64.b64encode(bytes(33)),
-        b"applog-master-key-2 " + base64.b64encode(bytes(32)),
-        base64.b64encode(bytes(32)),
-        bytes(32),
-    ],
-    ids=["empty", "no-key", "no-base64", "short", "long", "newer", "bare", "raw"],
-)
-def test_a_file_that_is_no_key_is_refused(tmp_path: Path, master: FileMasterKey, text: bytes) -> None:
-    """Anything but a whole key file of this format is refused; its content is not shown."""
-    (tmp_path / "master.key").write_bytes(text)
-
-    with pytest.raises(KeyMaterialError, match="not a key file of format applog-master-key-1"):
-        master.read()
-
-
-def test_a_missing_master_key_is_named(tmp_path: Path) -> None:
-    """The path that was expected is in the message, and the hint says where a copy may be."""
-    with pytest.raises(KeyMaterialError, match=r"gone\.key: No such file") as caught:
-        FileMasterKey(tmp_path / "gone.key").read()
-
-    assert "back-up" in caught.value.hint
 
 
 @pytest.mark.usefixtures("recipients")
@@ -110,7 +53,7 @@ def test_no_master_key_is_needed_when_nothing_is_missing(
     tmp_path: Path, recipients: Recipients, today: dt.date
 ) -> None:
     """A process that cannot read the master key may still ask for the days that are there."""
-    (tmp_path / "master.key").unlink()
+    (tmp_path / "keys" / "master.key").unlink()
 
     recipients.make_ahead(today)
     with pytest.raises(KeyMaterialError):
@@ -122,13 +65,13 @@ def test_the_private_half_is_written_first(
 ) -> None:
     """A public key whose private half is lost would swallow records, so it never lies there alone."""
     order: list[str] = []
-    write_file = keys.write_file
+    rename = os.rename
 
-    def recorded(path: Path, data: bytes, **mode: int) -> None:
-        order.append(path.name)
-        write_file(path, data, **mode)
+    def recorded(source: Path, target: Path) -> None:
+        order.append(target.name)
+        rename(source, target)
 
-    monkeypatch.setattr(keys, "write_file", recorded)
+    monkeypatch.setattr(os, "rename", recorded)
 
     Recipients(tmp_path / "days", master).make_ahead(today)
 
@@ -220,7 +163,9 @@ def test_every_flipped_byte_is_refused(tmp_path: Path, recipients: Recipients, t
     for at in range(key.stat().st_size):
         flip(key, at)
         with pytest.raises(KeyMaterialError):
-            Recipients(tmp_path / "days", FileMasterKey(tmp_path / "master.key")).open(today, sealed, b"info")
+            Recipients(tmp_path / "days", FileMasterKey(tmp_path / "keys" / "master.key")).open(
+                today, sealed, b"info"
+            )
         flip(key, at)
     for at in range(len(sealed)):
         with pytest.raises(KeyMaterialError):
@@ -250,29 +195,82 @@ def test_a_broken_public_key_is_refused(
 
 
 def test_key_bytes_are_in_no_message(
-    tmp_path: Path, journal: Journal, today: dt.date, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, journal: Journal, today: dt.date, other: Held, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Neither the master key nor a day's private key appears in an error, its causes or the log."""
     caplog.set_level(logging.DEBUG)
     master = FileMasterKey(tmp_path / "master.key").read()
     wrapped = (tmp_path / "keys" / f"{today}.key").read_bytes()
-    secrets = [master, aes_key_unwrap(master, wrapped)]
+    secrets = [master, aes_key_unwrap(master, wrapped), other.read()]
     sealed = journal.recipients.seal(today, b"secret", b"")
-    other = tmp_path / "other"
-    FileMasterKey(other).create()
-    said = [caplog.text]
+    texts = [caplog.text, repr(journal.recipients)]
 
     for recipients, text in (
-        (Recipients(tmp_path / "keys", FileMasterKey(other)), sealed),
+        (Recipients(tmp_path / "keys", other), sealed),
         (journal.recipients, sealed[:-1]),
     ):
         with pytest.raises(KeyMaterialError) as caught:
             recipients.open(today, text, b"")
-        error: BaseException | None = caught.value
-        while error is not None:
-            said += [str(error), repr(error)]
-            error = error.__cause__ or error.__context__
+        texts.append(said(caught.value))
 
-    for secret in [*secrets, FileMasterKey(other).read()]:
-        for form in (secret.hex(), base64.b64encode(secret).decode(), repr(secret)[2:-1]):
-            assert form not in " ".join(said)
+    assert not any(shown(secret, text) for secret in secrets for text in texts)
+
+
+def test_days_are_listed(tmp_path: Path, recipients: Recipients, today: dt.date) -> None:
+    """Every day of which a half is there, in order; other files are not days."""
+    days = [today + dt.timedelta(days=ahead) for ahead in range(DAYS_AHEAD)]
+    for name in ("notes.key", "20260101.pub", "2026-01-01.key.bak"):
+        (tmp_path / "days" / name).touch()
+    (tmp_path / "days" / f"{days[0]}.pub").unlink()
+    (tmp_path / "days" / f"{days[1]}.key").unlink()
+
+    assert recipients.days() == days
+    assert Recipients(tmp_path / "none", Held(b"")).days() == []
+
+
+def test_a_shredded_day_is_gone(tmp_path: Path, recipients: Recipients, today: dt.date) -> None:
+    """Neither half stays, nothing opens, not even for who opened it before; other days stay as they are."""
+    tomorrow = today + dt.timedelta(days=1)
+    sealed, later = (recipients.seal(day, b"secret", b"") for day in (today, tomorrow))
+    recipients.open(today, sealed, b"")
+
+    recipients.shred(today)
+    recipients.shred(today)
+
+    assert today not in recipients.days()
+    assert not list((tmp_path / "days").glob(f"*{today}*"))
+    with pytest.raises(KeyMaterialError, match=f"{today}.key: No such file"):
+        recipients.open(today, sealed, b"")
+    with pytest.raises(KeyMaterialError, match=f"no recipient key for {today}"):
+        recipients.seal(today, b"secret", b"")
+    assert recipients.open(tomorrow, later, b"") == b"secret"
+
+
+@pytest.mark.parametrize("form", ["failed", "persisted"])
+def test_shredding_can_be_cut_anywhere(
+    tmp_path: Path, recipients: Recipients, today: dt.date, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No public half is ever left without its private one, what is left is listed, and once more ends it."""
+    power = Power(monkeypatch)
+    public, private = (tmp_path / "days" / f"{today}.{half}" for half in ("pub", "key"))
+    whole = {path: path.read_bytes() for path in (public, private)}
+
+    for step in itertools.count():
+        for path, data in whole.items():
+            path.write_bytes(data)
+        power.cut(step, form)
+        try:
+            recipients.shred(today)
+        except PowerCutError:
+            power.restore()
+        else:
+            break
+        if public.exists():
+            assert private.read_bytes() == whole[private]
+        left = Recipients(tmp_path / "days", FileMasterKey(tmp_path / "none"))
+        assert (today in left.days()) == (public.exists() or private.exists())
+        left.shred(today)
+        assert not public.exists()
+        assert not private.exists()
+
+    assert step == 13  # the lock, and six calls for each half

@@ -1,0 +1,90 @@
+"""Proofs of single records, made where the segment's secret is.
+
+Rules:
+    1. A position is ``DATASET/SEGMENT:ROW``; it names a record for ever.
+    2. The secret of a segment and the salts of rows that were not asked for stay here.
+    3. A row proof goes to the segment's root, the ledger proof from there to the newest checkpoint; a segment
+       that is behind the checkpoint has none yet, which is an error.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from applog.errors import PositionError
+from applog.health import DATASETS
+from retention.errors import ProofError
+from retention.ledger.view import read_ledger
+from retention.proof import LedgerProof, Prover, RowProof, prove_segment
+from retention.store import Store
+
+_POSITION = re.compile(r"([a-z0-9][a-z0-9._-]*)/([0-9]{1,8}):([0-9]{1,9})")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Position:
+    """Where a record is."""
+
+    dataset: str
+    sequence: int
+    row: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Position":
+        """The position that *text* names.
+
+        Raises:
+            PositionError: it names none.
+        """
+        found = _POSITION.fullmatch(text)
+        if found is None:
+            raise PositionError(f"{text!r} is not a record's position")
+        return cls(dataset=found[1], sequence=int(found[2]), row=int(found[3]))
+
+    def __str__(self) -> str:
+        return f"{self.dataset}/{self.sequence:08d}:{self.row}"
+
+
+class Proved(msgspec.Struct, frozen=True, kw_only=True):
+    """One record and what shows that it is what was sealed."""
+
+    position: str
+    line: str
+    proof: RowProof
+    ledger: LedgerProof
+
+
+def prove(store: Store, dataset_name: str, sequence: int, rows: Sequence[int]) -> list[Proved]:
+    """The records *rows* of a segment with their proofs.
+
+    Raises:
+        PositionError: there is no such segment or row, or its file has expired.
+        RetentionError: the segment is damaged, or is not covered by a checkpoint yet.
+    """
+    dataset = next((one for one in DATASETS if one.name == dataset_name), None)
+    store.catalogue.refresh()
+    known = store.catalogue.sealed(dataset_name)
+    if dataset is None or sequence >= len(known):
+        raise PositionError(f"there is no segment {dataset_name}/{sequence:08d}")
+    sealed = known[sequence]
+    if not sealed.present:
+        raise PositionError(f"segment {sealed.manifest.name} has no rows, or has expired")
+    ledger = prove_segment(read_ledger(store.root / "ledger"), [one.encoded for one in known], sequence)
+    segment = store.segment(dataset, sealed)
+    try:
+        proved = Prover(segment).prove(rows)
+    except ProofError as error:
+        raise PositionError(str(error)) from error
+    finally:
+        segment.close()
+    return [
+        Proved(
+            position=str(Position(dataset=dataset_name, sequence=sequence, row=row)),
+            line=line,
+            proof=proof,
+            ledger=ledger,
+        )
+        for row, (line, proof) in zip(rows, proved, strict=True)
+    ]

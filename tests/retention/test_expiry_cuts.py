@@ -1,0 +1,150 @@
+"""Deletion cut short at every call to the disk: a signed receipt first, always, and finished once."""
+
+import os
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from retention.errors import JournalWriteError, RetentionError, StoreError
+from retention.ledger.log import check_extends
+from retention.records import COVERAGE
+from tests.support.aging import Aging
+from tests.support.disk import DAY, HOUR, NOON, Disk
+from tests.support.power import Power, PowerCutError
+
+pytestmark = pytest.mark.usefixtures("quick_sync")
+
+FIRST = "coverage/00000000"
+
+
+@pytest.fixture(scope="module")
+def old_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two segments of the first day and one of the next; the first day is due."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        aging = Aging(tmp_path_factory.mktemp("old") / "store")
+        aging.store_two_of_a_day()
+        aging.go(DAY)
+        aging.store_rows("next day")
+    return aging.root
+
+
+def aged(old_store: Path, root: Path) -> Aging:
+    """A copy of *old_store*, on the day on which its first day is due."""
+    shutil.copytree(old_store, root)
+    return Aging(root, NOON + 90 * DAY + 2 * HOUR)
+
+
+def check_after_a_cut(aging: Aging) -> None:
+    """Whatever was cut: nothing is gone without a signed receipt, and a restart finishes it, once."""
+    for number in (0, 1):
+        signed = aging.signed().state_of("coverage", number)
+        assert signed.expiring or aging.segment(f"coverage/{number:08d}").exists()
+    if not aging.has_key(COVERAGE, NOON):
+        assert not aging.segment(FIRST).exists()
+
+    restarted = aging.reopened()
+    restarted.recover()
+    pending = [name for name, said in Counter(name for name, _ in restarted.receipts()).items() if said != 2]
+    assert pending == []
+    restarted.expire()
+
+    assert restarted.texts() == {"next day"}
+    assert not restarted.has_key(COVERAGE, NOON)
+    assert sorted(restarted.receipts()) == [
+        (FIRST, "expired kept"),
+        (FIRST, "expiring 90"),
+        ("coverage/00000001", "expired shredded"),
+        ("coverage/00000001", "expiring 90"),
+    ]
+    assert not restarted.dry_run()["coverage/00000003"].expires
+    with restarted.store.ledger() as ledger:
+        check_extends(ledger.leaves, restarted.store.last_signed.read_bytes(), ledger.state)
+    restarted.seal()
+
+
+@pytest.mark.parametrize("form", ["failed", "persisted", "partial"])
+def test_every_call_to_the_disk_can_fail(old_store: Path, tmp_path: Path, disk: Disk, form: str) -> None:
+    """A disk that refuses one call leaves a store that is consistent, and finished by the next start."""
+    aging = aged(old_store, tmp_path / "whole")
+    with aging.store.ledger() as ledger:
+        disk.calls.clear()
+        aging.expirer(ledger).expire()
+        calls = list(disk.calls)
+    steps = [step for step, call in enumerate(calls) if form != "partial" or call == "write"]
+
+    for step in steps:
+        aging = aged(old_store, tmp_path / f"{form}-{step}")
+        with aging.store.ledger() as ledger:
+            disk.fail(step, form, times=1)
+            with pytest.raises(RetentionError) as caught:
+                aging.expirer(ledger).expire()
+            disk.repair()
+        assert isinstance(caught.value, (JournalWriteError, StoreError))
+        check_after_a_cut(aging)
+    assert len(steps) > 3
+
+
+@pytest.mark.parametrize("form", ["failed", "persisted"])
+def test_the_power_can_be_cut_anywhere(
+    old_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    """A process that dies at any call leaves the same."""
+    power = Power(monkeypatch)
+    aging = aged(old_store, tmp_path / "whole")
+    with aging.store.ledger() as ledger:
+        power.calls.clear()
+        aging.expirer(ledger).expire()
+        steps = len(power.calls)
+
+    for step in range(steps):
+        aging = aged(old_store, tmp_path / f"{form}-{step}")
+        with aging.store.ledger() as ledger:
+            power.cut(step, form)
+            with pytest.raises(PowerCutError):
+                aging.expirer(ledger).expire()
+            power.restore()
+        check_after_a_cut(aging)
+    assert steps > 20
+
+
+@pytest.mark.parametrize("form", ["failed", "persisted"])
+def test_recovery_can_be_cut_too(
+    old_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    """A second cut, while the first one is being finished, is finished by the start after that."""
+    power = Power(monkeypatch)
+    half = cut_at_the_first_removal(aged(old_store, tmp_path / "half"), power)
+    done, step = False, 0
+    while not done:
+        aging = aged(half, tmp_path / f"{form}-{step}")
+        with aging.store.ledger() as ledger:
+            power.cut(step, form)
+            try:
+                aging.expirer(ledger).recover()
+                done = True
+            except PowerCutError:
+                step += 1
+            power.restore()
+        check_after_a_cut(aging)
+
+    assert step > 20
+
+
+def cut_at_the_first_removal(aging: Aging, power: Power) -> Path:
+    """The store as a power cut leaves it when ``expiring`` is signed and one file of two is gone."""
+    whole = aged(aging.root, aging.root.with_name("trial"))
+    with whole.store.ledger() as ledger:
+        power.calls.clear()
+        whole.expirer(ledger).expire()
+        step = power.calls.index("unlink")
+    with aging.store.ledger() as ledger:
+        power.cut(step, "persisted")
+        with pytest.raises(PowerCutError):
+            aging.expirer(ledger).expire()
+        power.restore()
+    assert not aging.segment(FIRST).exists()
+    assert aging.segment("coverage/00000001").exists()
+    return aging.root
