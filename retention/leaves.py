@@ -52,7 +52,10 @@ def salts(secret: bytes, count: int, first: int = 0) -> npt.NDArray[np.uint8]:
 
 
 def bodies(secret: bytes, lines: pa.Array, first: int = 0) -> Hashes:
-    """``body_i`` of *lines* (strings, each with its line feed), the first of which is row *first*."""
+    """``body_i`` of *lines* (strings, each with its line feed), the first of which is row *first*.
+
+    *lines* are a slice of a segment: of less than 2 GiB together.
+    """
     count = len(lines)
     prefixed = np.empty((count, 1 + SALT_BYTES), np.uint8)
     prefixed[:, 0] = 0x04
@@ -60,9 +63,7 @@ def bodies(secret: bytes, lines: pa.Array, first: int = 0) -> Hashes:
     prefix = pa.FixedSizeBinaryArray.from_buffers(
         pa.binary(1 + SALT_BYTES), count, [None, pa.py_buffer(prefixed)]
     )
-    messages = pc.binary_join_element_wise(
-        prefix.cast(pa.large_binary()), lines.cast(pa.large_binary()), pa.scalar(b"", pa.large_binary())
-    )
+    messages = pc.binary_join_element_wise(prefix.cast(pa.binary()), lines.cast(pa.binary()), b"")
     data, offsets = flat(messages)
     return sha256_ranges(data, offsets[:-1], offsets[1:] - 1)  # without the line feed
 

@@ -7,7 +7,8 @@ Rules:
     2. The choice is made once in a process, when it is first needed, by time: with SHA instructions
        OpenSSL may be quicker, without them the kernel is.
     3. What is too little to be worth loading numba is hashed by hashlib.
-    4. A message that is much longer than the others would go on alone in its lane, so hashlib takes it.
+    4. A message that is much longer than all others would go on alone in its lane, three times as long as
+       in hashlib; so hashlib takes it. Frames of a journal, all of some megabytes, go side by side.
 """
 
 import functools
@@ -40,11 +41,11 @@ FORCE = "APPLOG_SHA256"
 SMALL = 64 << 10
 """Bytes below which a process that has not loaded the kernel does not load it for them."""
 
-FEW = 16
-"""Messages below which hashlib is quicker: most lanes would be idle."""
+FEW = 6
+"""Messages of one length below which hashlib is quicker: most lanes would be idle."""
 
 LONG = 64 << 10
-"""Bytes above which hashlib takes a message: alone in its lane it takes three times as long (0.6 ms here)."""
+"""Bytes above which a message waits for no other: hashlib takes it unless there are about ``FEW`` like it."""
 
 _SAMPLE_MESSAGES, _SAMPLE_BYTES = 374, 700  # 256 KiB of what rows look like
 _CHECKED_LENGTHS = (*range(201), 255, 256, 257, 1000, 4095, 4096, 10_007)
@@ -71,8 +72,9 @@ def with_hashlib(data: Bytes, starts: Integers, ends: Integers) -> Bytes:
 
 def with_kernel(kernel: ModuleType, data: Bytes, starts: Integers, ends: Integers) -> Bytes:
     """Sixteen messages in lockstep, without the interpreter lock; long ones by hashlib (rule 4)."""
-    long = ends - starts > LONG
-    if long.any():
+    sizes = ends - starts
+    long = sizes > LONG
+    if long.any() and sizes[long].sum() < FEW * sizes.max():
         digests = np.empty((len(starts), 32), np.uint8)
         digests[long] = with_hashlib(data, starts[long], ends[long])
         digests[~long] = with_kernel(kernel, data, starts[~long], ends[~long])

@@ -111,12 +111,13 @@ def test_the_power_can_be_cut_anywhere(
 
 
 @pytest.mark.parametrize("form", ["failed", "persisted"])
+@pytest.mark.parametrize("call", ["unlink", "rename"], ids=["one-file-gone", "entered-not-signed"])
 def test_recovery_can_be_cut_too(
-    old_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+    old_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, form: str
 ) -> None:
     """A second cut, while the first one is being finished, is finished by the start after that."""
     power = Power(monkeypatch)
-    half = cut_at_the_first_removal(aged(old_store, tmp_path / "half"), power)
+    half = cut_at_the_first(call, old_store, tmp_path, power)
     done, step = False, 0
     while not done:
         aging = aged(half, tmp_path / f"{form}-{step}")
@@ -133,18 +134,33 @@ def test_recovery_can_be_cut_too(
     assert step > 20
 
 
-def cut_at_the_first_removal(aging: Aging, power: Power) -> Path:
-    """The store as a power cut leaves it when ``expiring`` is signed and one file of two is gone."""
-    whole = aged(aging.root, aging.root.with_name("trial"))
-    with whole.store.ledger() as ledger:
+def cut_at_the_first(call: str, old_store: Path, tmp_path: Path, power: Power) -> Path:
+    """The store as a power cut leaves it: behind the first removal, or before the first signature is named."""
+    trial, half = (aged(old_store, tmp_path / name) for name in ("trial", "half"))
+    with trial.store.ledger() as ledger:
         power.calls.clear()
-        whole.expirer(ledger).expire()
-        step = power.calls.index("unlink")
-    with aging.store.ledger() as ledger:
-        power.cut(step, "persisted")
+        trial.expirer(ledger).expire()
+        step = power.calls.index(call)
+    with half.store.ledger() as ledger:
+        power.cut(step, "persisted" if call == "unlink" else "failed")
         with pytest.raises(PowerCutError):
-            aging.expirer(ledger).expire()
+            half.expirer(ledger).expire()
         power.restore()
-    assert not aging.segment(FIRST).exists()
-    assert aging.segment("coverage/00000001").exists()
-    return aging.root
+    assert half.segment(FIRST).exists() is (call == "rename")
+    assert half.signed().state_of("coverage", 0).expiring is (call == "unlink")
+    return half.root
+
+
+def test_removals_are_on_the_disk_before_the_receipt(
+    old_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The directory is synced behind the last removal: ``expired`` is never said of a file that comes back."""
+    power = Power(monkeypatch)
+    aging = aged(old_store, tmp_path / "whole")
+
+    with aging.store.ledger() as ledger:
+        power.calls.clear()
+        aging.expirer(ledger).expire()
+
+    first = power.calls.index("unlink")
+    assert power.calls[first : first + 4] == ["unlink", "unlink", "open", "fsync"]

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import random
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -104,7 +105,7 @@ def test_a_large_subject_costs_a_small_one_nothing() -> None:
 @settings(max_examples=40, deadline=None)
 @given(lines=st.lists(st.sampled_from(LINES), min_size=1, max_size=70), first=st.integers(0, 2**40))
 def test_bodies_and_salts(lines: list[str], first: int) -> None:
-    """Each body is of the row's own salt, which is one block of AES-256, and of the line without line feed."""
+    """Each body is of the row's own salt, one block of AES-256, and of the line without line feed."""
     key = hmac.digest(SECRET, b"\x03", "sha256")
     cipher = Cipher(algorithms.AES(key), modes.ECB()).encryptor()  # noqa: S305  one block is what is meant
     salts = [cipher.update((first + at).to_bytes(16, "big")) for at in range(len(lines))]
@@ -139,6 +140,6 @@ def test_the_bytes_of_a_slice(kind: pa.DataType) -> None:
 
     data, offsets = leaves.flat(array)
 
-    pieces = [data[start:end].tobytes() for start, end in zip(offsets[:-1], offsets[1:], strict=True)]
+    pieces = [data[start:end].tobytes() for start, end in pairwise(offsets)]
     assert pieces == [b"a", b"", b"bc"]
     assert leaves.flat(array[:0])[1].tolist() == [0]

@@ -86,6 +86,11 @@ class Aging:
                 sealer.seal(dataset, self.clock.now)
             sealer.sign_heads()
 
+    def seal_heads(self) -> None:
+        """What the keeper does each minute."""
+        with self.store.ledger() as ledger:
+            self.store.sealer(ledger, DATASETS, confirmed=self.confirmed).sign_heads()
+
     def store_rows(self, *texts: str, dataset: Dataset = COVERAGE) -> None:
         """Write and seal."""
         self.write(*texts, dataset=dataset)

@@ -44,7 +44,7 @@ def test_the_last_midnight_is_that_of_utc() -> None:
         (NOON, None, NOON - RETRY_US, True),
         (NOON, None, NOON + HOUR_US, True),
     ],
-    ids="start sealed yesterday early now failed again stepped-back".split(),
+    ids=["start", "sealed", "yesterday", "early", "now", "failed", "again", "stepped-back"],
 )
 def test_midnights(now: int, through: int | None, tried: int | None, due: bool) -> None:
     """Once for each midnight, a little behind it; what failed is tried again after a while."""
@@ -70,7 +70,7 @@ def test_many_rows_do_not_wait_for_midnight() -> None:
         (NIGHT + DAY, NIGHT + SECOND, True),
         (NIGHT + SECOND, NIGHT + DAY, True),
     ],
-    ids="before at late too-late done older next-night clock-stepped-back".split(),
+    ids=["before", "at", "late", "too-late", "done", "older", "next-night", "clock-stepped-back"],
 )
 def test_nights(now: int, last: int | None, due: bool) -> None:
     """Once a Bangkok night, at its time or a little later, whatever the clock did."""

@@ -66,7 +66,7 @@ def source(*times: int) -> TableSource:
 def test_a_source_behind_the_last_candidate_is_not_needed(
     newest_first: bool, needed: set[tuple[int, int]]
 ) -> None:
-    """Once there are enough rows, a source is opened for showing only if one of its rows may stand before them."""
+    """Once there are enough rows, a source is opened for showing only if its rows may stand before them."""
     best = Best(
         2, lambda _, places: pa.chunked_array([pa.nulls(len(places), pa.string())]), newest_first=newest_first
     )

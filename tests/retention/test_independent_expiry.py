@@ -1,0 +1,124 @@
+"""What expired left receipts that a stranger can check, and nothing expires against the rules unseen."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from retention.ledger.entries import Entry, ExpiredEntry, ExpiringEntry, encode_entry
+from retention.times import iso
+from tests.support.aging import Aging
+from tests.support.disk import DAY, HOUR, NOON
+from tests.support.independent_store import verify_store
+
+pytestmark = pytest.mark.usefixtures("quick_sync")
+
+
+@pytest.fixture
+def aged(tmp_path: Path) -> Aging:
+    """A store with two segments of a day, the first of which is over ninety days old."""
+    aging = Aging(tmp_path / "aged")
+    aging.store_rows("first")
+    aging.go(3 * DAY)
+    aging.store_rows("later")
+    aging.go_to(NOON + 91 * DAY)
+    return aging
+
+
+def test_an_expiry_with_its_receipts_is_taken(aged: Aging) -> None:
+    """What expired by the rules has its receipts, its manifest, and no file."""
+    assert verify_store(aged.root).sealed["coverage"][0].expiring is None
+
+    expired = aged.expire()
+
+    ledger = verify_store(aged.root)
+    assert len(expired) == 1
+    assert [one.day_key for one in ledger.sealed["coverage"] if one.expiring] == ["shredded"]
+
+
+def appended(aging: Aging, *entries: Entry) -> None:
+    """*entries* in the ledger, and a checkpoint over them: by whoever holds the key."""
+    with aging.store.ledger() as ledger:
+        ledger.append(list(entries))
+        aging.store.sealer(ledger, []).sign_heads()
+
+
+def receipts(aging: Aging, sequence: int, confirmed: int, days: int) -> list[Entry]:
+    """What an expiry enters."""
+    with aging.store.ledger() as ledger:
+        manifest = ledger.state.sealed["coverage"][sequence].manifest.hex()
+    said = {"time": iso(aging.now), "dataset": "coverage", "sequence": sequence}
+    return [
+        ExpiringEntry(**said, manifest=manifest, confirmed=iso(confirmed), retention_days=days),
+        ExpiredEntry(**said, day_key="kept"),
+    ]
+
+
+def with_rows(aging: Aging) -> int:
+    """Number of the first segment of coverage that has rows."""
+    aging.store.catalogue.refresh()
+    return next(one for one in aging.store.catalogue.sealed("coverage") if one.present).manifest.sequence
+
+
+def test_a_file_without_its_receipt_is_refused(aged: Aging) -> None:
+    """``expired`` without the file gone, or the file gone without ``expired``, does not fit."""
+    sequence = with_rows(aged)
+    appended(aged, *receipts(aged, sequence, aged.now, 90))
+    with pytest.raises(ValueError, match=r"coverage/0000000.: a file where there should be none"):
+        verify_store(aged.root)
+
+    (aged.root / f"segments/coverage/{sequence:08d}.segment").unlink()
+
+    verify_store(aged.root)
+
+
+def test_an_expiry_that_was_begun_is_refused(aged: Aging) -> None:
+    """``expiring`` whose ``expired`` never came is named."""
+    sequence = with_rows(aged)
+    appended(aged, receipts(aged, sequence, aged.now, 90)[0])
+    (aged.root / f"segments/coverage/{sequence:08d}.segment").unlink()
+
+    with pytest.raises(ValueError, match="has no receipt that it did"):
+        verify_store(aged.root)
+
+
+def raw(entry: Entry, **changes: object) -> bytes:
+    """The line of *entry* with other members."""
+    return json.dumps({**json.loads(encode_entry(entry)), **changes}, separators=(",", ":")).encode()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"retention_days": 89}, "expires after 89 days, under the floor"),
+        ({"retention_days": 92}, "expires before its days are over"),
+        ({"confirmed": iso(NOON + 89 * DAY)}, "expires before its days are over"),
+        ({"confirmed": iso(NOON)}, "rests on an earlier time"),
+        ({"manifest": "0" * 64}, "expires under another manifest"),
+        ({"sequence": 99}, "was never sealed"),
+    ],
+)
+def test_an_expiry_against_the_rules_is_refused(
+    aged: Aging, changes: dict[str, object], message: str
+) -> None:
+    """Under the floor, too early, by another time or of another segment: refused at its entry."""
+    line = raw(receipts(aged, with_rows(aged), aged.now, 90)[0], **changes)
+    with (aged.root / "ledger/entries").open("ab") as entries:
+        entries.write(line + b"\n")
+
+    with pytest.raises(ValueError, match=message):
+        verify_store(aged.root)
+
+
+def test_rows_of_a_clock_that_was_ahead_are_kept(tmp_path: Path) -> None:
+    """Its days run from ``until``, where that is later than its sealing: an earlier expiry is refused."""
+    aging = Aging(tmp_path / "ahead", wrong=30 * DAY)
+    aging.store_rows("ahead")
+    aging.go_to(NOON + 91 * DAY + HOUR)
+    aging.set_clock(0)
+    sequence = with_rows(aging)
+    appended(aging, *receipts(aging, sequence, aging.now, 90))
+    (aging.root / f"segments/coverage/{sequence:08d}.segment").unlink()
+
+    with pytest.raises(ValueError, match="expired before its days were over"):
+        verify_store(aging.root)
