@@ -97,13 +97,6 @@ class NotSealedError(ApplogError):
     hint = "see to what it says, then run: applog seal; a running keeper tries again by itself"
 
 
-class JournalsRefusedError(NotSealedError):
-    """Journals of some datasets are not as they were written, or signed. An incident."""
-
-    exit_code = 3
-    hint = "copy the data directory before anything else, then look at the copy with: applog verify"
-
-
 class ChildError(ApplogError):
     """Work that was given to a process of its own failed there, or could not do all of it."""
 

@@ -80,14 +80,15 @@ class Catalogue:
     ) -> Sealed:
         name = f"{number:08d}"
         key = (directory.name, name, names[name + MANIFEST])
-        if key not in self._known:
+        loaded = self._known.get(key)
+        if loaded is None:
             try:
                 encoded = (directory / (name + MANIFEST)).read_bytes()
             except OSError as error:
                 raise SegmentError(f"manifest {directory.name}/{name}: {error.strerror}") from error
-            self._known[key] = (Manifest.parse(encoded, f"{directory.name}/{name}"), encoded)
-        known[key] = self._known[key]
-        manifest, encoded = known[key]
+            loaded = (Manifest.parse(encoded, f"{directory.name}/{name}"), encoded)
+        known[key] = loaded
+        manifest, encoded = loaded
         path = directory / (name + SEGMENT)
         return Sealed(manifest=manifest, encoded=encoded, path=path, present=path.name in names)
 

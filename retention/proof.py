@@ -8,28 +8,32 @@ Rules (FORMAT.md 9):
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
+import pyarrow as pa
 
 from retention import leaves
 from retention.encoding import encode
-from retention.errors import LedgerError, ProofError, SegmentAlteredError
+from retention.errors import LedgerError, ProofError, SegmentAlteredError, SegmentError
 from retention.ledger.entries import HeadsEntry, decode_entry
 from retention.ledger.view import LedgerView
 from retention.merkle import inclusion_proof, leaf_hash, root_from_inclusion, verify_inclusion
-from retention.note import VerifierKey, open_checkpoint
+from retention.note import Checkpoint, VerifierKey, open_checkpoint
+from retention.segment.build import ROW_GROUP_ROWS
 from retention.segment.manifest import Manifest
 from retention.segment.reader import Segment
 from retention.times import iso
 
+FORMAT = 1
 HASH = leaves.HASH_BYTES
 
 
-class RowProof(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class RowProof(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The proof of one row; bytes are base64 in JSON."""
 
-    format: int = 1
+    format: int = FORMAT
     segment: tuple[str, int]
     """Dataset and sequence."""
     row: int
@@ -58,11 +62,23 @@ class LedgerProof(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """The signed note."""
 
 
+class _Block(NamedTuple):
+    """Up to 32 rows of a subject, opened."""
+
+    start: int
+    lines: list[str]
+    times: list[int]
+    leaves: list[bytes]
+    nodes: list[bytes]
+    """Roots of all blocks of the subject."""
+
+
 class Prover:
-    """Makes proofs of the rows of one opened segment."""
+    """Makes proofs of the rows of one opened segment. For one thread."""
 
     def __init__(self, segment: Segment) -> None:
         self._segment = segment
+        self._held: tuple[range, pa.RecordBatch] | None = None
         blocks = leaves.blocks_in(segment.counts)
         self._block_ends = np.cumsum(blocks)
         self._row_ends = np.cumsum(segment.counts)
@@ -70,45 +86,67 @@ class Prover:
         self._subjects = [one.tobytes() for one in leaves.subject_leaves(segment.tags, segment.counts, roots)]
 
     def prove(self, rows: Iterable[int]) -> list[tuple[str, RowProof]]:
-        """Line and proof of each of *rows*.
+        """Line and proof of each of *rows*, in their order; each block of rows is read once.
 
         Raises:
             ProofError: there is no such row.
             SegmentAlteredError: the rows around it are not those that were sealed.
         """
-        return [self._prove(row) for row in rows]
+        wanted = list(rows)
+        opened: dict[int, _Block] = {}
+        proofs = []
+        for row in wanted:
+            if not 0 <= row < self._segment.manifest.count:
+                last = self._segment.manifest.count - 1
+                raise ProofError(f"segment {self._segment.name} has rows 0 to {last}, not {row}")
+            subject = int(np.searchsorted(self._row_ends, row, side="right"))
+            first = int(self._row_ends[subject]) - int(self._segment.counts[subject])
+            start = first + (row - first) // leaves.BLOCK_ROWS * leaves.BLOCK_ROWS
+            if start not in opened:
+                opened[start] = self._open_block(subject, first, start)
+            proofs.append(self._prove(row, subject, first, opened[start]))
+        return proofs
 
-    def _prove(self, row: int) -> tuple[str, RowProof]:
+    def _open_block(self, subject: int, first: int, start: int) -> "_Block":
         segment = self._segment
-        if not 0 <= row < segment.manifest.count:
-            raise ProofError(f"segment {segment.name} has rows 0 to {segment.manifest.count - 1}, not {row}")
-        subject = int(np.searchsorted(self._row_ends, row, side="right"))
-        count = int(segment.counts[subject])
-        first = int(self._row_ends[subject]) - count
-        block, within = divmod(row - first, leaves.BLOCK_ROWS)
-        start = first + block * leaves.BLOCK_ROWS
-        stop = min(start + leaves.BLOCK_ROWS, first + count)
-        batch = (
-            segment.table(segment.dataset.schema.names, range(start, stop)).combine_chunks().to_batches()[0]
-        )
+        stop = min(start + leaves.BLOCK_ROWS, first + int(segment.counts[subject]))
+        batch = self._rows(start, stop)
         lines = encode(segment.dataset, batch)
         times = np.asarray(batch.column("@timestamp").cast("int64"))
         hashes = leaves.row_leaves(times, leaves.bodies(segment.secret, lines, start))
-        nodes = self._blocks_of(subject)
         own = [one.tobytes() for one in hashes]
-        self._check_block(start, stop, own, nodes[block])
-        path = inclusion_proof(own, within) + inclusion_proof(nodes, block)
+        nodes = self._blocks_of(subject)
+        self._check_block(start, stop, own, nodes[(start - first) // leaves.BLOCK_ROWS])
+        return _Block(start, lines.to_pylist(), times.tolist(), own, nodes)
+
+    def _rows(self, start: int, stop: int) -> pa.RecordBatch:
+        """Rows of one block; the row groups around them stay in memory for the next one."""
+        held = self._held
+        if held is None or not held[0].start <= start <= stop <= held[0].stop:
+            span = range(
+                start // ROW_GROUP_ROWS * ROW_GROUP_ROWS,
+                min(-(-stop // ROW_GROUP_ROWS) * ROW_GROUP_ROWS, self._segment.manifest.count),
+            )
+            table = self._segment.table(self._segment.dataset.schema.names, span)
+            held = self._held = (span, table.combine_chunks().to_batches()[0])
+        return held[1].slice(start - held[0].start, stop - start)
+
+    def _prove(self, row: int, subject: int, first: int, block: "_Block") -> tuple[str, RowProof]:
+        segment = self._segment
+        within = row - block.start
+        path = inclusion_proof(block.leaves, within)
+        path += inclusion_proof(block.nodes, (block.start - first) // leaves.BLOCK_ROWS)
+        above = inclusion_proof(self._subjects, subject)
         proof = RowProof(
             segment=(segment.manifest.dataset, segment.manifest.sequence),
             row=row,
             salt=leaves.salts(segment.secret, 1, row).tobytes(),
-            time=int(times[within]),
-            rows=(row - first, count, b"".join(path)),
+            time=block.times[within],
+            rows=(row - first, int(segment.counts[subject]), b"".join(path)),
             tag=segment.tags[subject].tobytes(),
-            subjects=(subject, len(self._subjects), b"".join(inclusion_proof(self._subjects, subject))),
+            subjects=(subject, len(self._subjects), b"".join(above)),
         )
-        line: str = lines[within].as_py()
-        return line.removesuffix("\n"), proof
+        return block.lines[within].removesuffix("\n"), proof
 
     def _blocks_of(self, subject: int) -> list[bytes]:
         end = int(self._block_ends[subject])
@@ -125,9 +163,11 @@ def prove_segment(view: LedgerView, manifests: Sequence[bytes], sequence: int) -
     """From manifest number *sequence* of a dataset, all of whose manifests are given, to the checkpoint.
 
     Raises:
-        ProofError: the signed ledger does not cover it yet.
+        ProofError: there is no such manifest, or the signed ledger does not cover it yet.
     """
-    manifest = Manifest.parse(manifests[sequence], _name_in(manifests[sequence]))
+    if not 0 <= sequence < len(manifests):
+        raise ProofError(f"there are manifests 0 to {len(manifests) - 1}, not {sequence}")
+    manifest = msgspec.json.decode(manifests[sequence], type=Manifest)
     size, _ = view.heads.datasets.get(manifest.dataset, (0, ""))
     if sequence >= size or size > len(manifests):
         raise ProofError(f"segment {manifest.name} is behind the newest checkpoint")
@@ -142,24 +182,31 @@ def prove_segment(view: LedgerView, manifests: Sequence[bytes], sequence: int) -
     )
 
 
-def _name_in(encoded: bytes) -> str:
-    found = msgspec.json.decode(encoded, type=Manifest)
-    return found.name
-
-
 def check_row(line: str, proof: RowProof) -> bytes:
     """The segment's root that *proof* gives for *line* (without line feed).
+
+    The row's number is a hint; what is proved is that the line is in the segment.
 
     Raises:
         ProofError: *proof* is malformed, or for another time than the line's.
     """
-    if f'{{"@timestamp":"{iso(proof.time)}"' != line[: len('{"@timestamp":""') + 27]:
+    try:
+        return _root_of(line, proof)
+    except (ValueError, OverflowError) as error:
+        raise ProofError(f"the proof cannot be one: {error}") from error
+
+
+def _root_of(line: str, proof: RowProof) -> bytes:
+    if proof.format != FORMAT:
+        raise ProofError(f"a row proof of format {proof.format}, expected {FORMAT}; please update")
+    if not line.startswith(f'{{"@timestamp":"{iso(proof.time)}"'):
         raise ProofError(f"the proof is for a record of {iso(proof.time)}, the line is not")
     if len(proof.salt) != leaves.SALT_BYTES or len(proof.tag) != HASH:
         raise ProofError("the proof's salt or tag has another length")
     body = hashlib.sha256(b"\x04" + proof.salt + line.encode()).digest()
     index, count, path = proof.rows
-    root = root_from_inclusion(leaf_hash(proof.time.to_bytes(8, "big") + body), index, count, _hashes(path))
+    leaf = leaf_hash(proof.time.to_bytes(8, "big") + body)
+    root = root_from_inclusion(leaf, index, count, _hashes(path))
     inner = hashlib.sha256(b"\x05" + count.to_bytes(8, "big") + root).digest()
     place, subjects, above = proof.subjects
     return root_from_inclusion(leaf_hash(proof.tag + inner), place, subjects, _hashes(above))
@@ -170,28 +217,33 @@ def check_segment_proof(
 ) -> None:
     """Hold *root*, which ``check_row`` gave, against the checkpoint, which one of *keys* signed.
 
+    Give only the key that was in force (``LedgerState.key_at``), not one that was rotated out.
+
     Raises:
         ProofError: it does not lead there.
         NoteError: the checkpoint is not signed by one of *keys*.
     """
     checkpoint, _ = open_checkpoint(ledger.checkpoint.encode(), keys)
+    try:
+        _check_ledger(proof, root, ledger, checkpoint)
+    except (LedgerError, SegmentError, ValueError, OverflowError) as error:
+        raise ProofError(f"the proof cannot be one: {error}") from error
+
+
+def _check_ledger(proof: RowProof, root: bytes, ledger: LedgerProof, checkpoint: Checkpoint) -> None:
     dataset, sequence = proof.segment
     encoded, heads_line = ledger.manifest.encode(), ledger.heads.encode()
-    manifest = Manifest.parse(encoded, f"{dataset}/{sequence:08d}")
-    if manifest.root != root.hex() or manifest.subjects != proof.subjects[1]:
-        raise ProofError(f"the proof leads to another root than that of segment {manifest.name}")
-    try:
-        heads = decode_entry(heads_line, checkpoint.size - 1)
-    except LedgerError as error:
-        raise ProofError(f"the proof's heads: {error}") from error
+    last = checkpoint.size - 1
+    verify_inclusion(leaf_hash(heads_line), last, checkpoint.size, _hashes(ledger.ledger), checkpoint.root)
+    heads = decode_entry(heads_line, last)
     size, path = ledger.dataset
     known = heads.datasets.get(dataset) if isinstance(heads, HeadsEntry) else None
     if known is None or known[0] != size:
         raise ProofError(f"the heads do not have a tree of {size} segments of {dataset}")
     verify_inclusion(leaf_hash(encoded), sequence, size, _hashes(path), bytes.fromhex(known[1]))
-    verify_inclusion(
-        leaf_hash(heads_line), checkpoint.size - 1, checkpoint.size, _hashes(ledger.ledger), checkpoint.root
-    )
+    manifest = Manifest.parse(encoded, f"{dataset}/{sequence:08d}")
+    if manifest.root != root.hex() or manifest.subjects != proof.subjects[1]:
+        raise ProofError(f"the proof leads to another root than that of segment {manifest.name}")
 
 
 def _hashes(joined: bytes) -> list[bytes]:
@@ -200,6 +252,24 @@ def _hashes(joined: bytes) -> list[bytes]:
     return [joined[at : at + HASH] for at in range(0, len(joined), HASH)]
 
 
+ProofT = TypeVar("ProofT", RowProof, LedgerProof)
+
+
 def encoded_proof(proof: RowProof | LedgerProof) -> bytes:
-    """*proof* as JSON (FORMAT.md 9)."""
+    """*proof* as JSON (FORMAT.md 9): there is one spelling of it."""
     return msgspec.json.encode(proof)
+
+
+def parse_proof(data: bytes, kind: type[ProofT]) -> ProofT:
+    """The proof in *data*.
+
+    Raises:
+        ProofError: it is none, or spelled otherwise than ``encoded_proof`` does.
+    """
+    try:
+        proof = msgspec.json.decode(data, type=kind)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise ProofError(f"not a proof: {error}") from error
+    if encoded_proof(proof) != data:
+        raise ProofError("not a proof in its one spelling: compact, members in order, none twice")
+    return proof

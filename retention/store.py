@@ -47,7 +47,7 @@ from retention.keys import (
     write_check,
 )
 from retention.ledger.entries import KeyEntry, decode_entry
-from retention.ledger.log import Ledger, read_lines
+from retention.ledger.log import Ledger, Memory, read_lines
 from retention.sealer import Sealer
 from retention.segment.reader import Segment
 from retention.times import day_of
@@ -96,6 +96,7 @@ class Store:
         self.day_keys = DayKeys(keys / "day", self.master)
         self.signing_keys = SigningKeys(keys / "signing", self.master)
         self.catalogue = Catalogue(root / "segments")
+        self._memory = Memory()
         self._unlocked = False
 
     @classmethod
@@ -194,6 +195,7 @@ class Store:
                 store_id=self.mark.store_id,
                 now=self.clock(),
                 wait_seconds=wait_seconds,
+                memory=self._memory,
             )
         except OSError as error:
             raise StoreError(f"ledger of {self.root}: {error.strerror}") from error

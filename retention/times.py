@@ -8,20 +8,20 @@ import datetime as dt
 
 US_PER_DAY = 86_400_000_000
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-_FORM = "%Y-%m-%dT%H:%M:%S.%fZ"
+_MICROSECOND = dt.timedelta(microseconds=1)
 
 
 def iso(microseconds: int) -> str:
     """UTC µs as text, ``2026-11-22T10:15:30.000000Z``."""
-    return (_EPOCH + dt.timedelta(microseconds=microseconds)).strftime(_FORM)
+    moment = _EPOCH + dt.timedelta(microseconds=microseconds)
+    return moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def from_iso(text: str) -> int:
     """The reverse; ``ValueError`` for any other spelling."""
-    moment = dt.datetime.strptime(text, _FORM).replace(tzinfo=dt.UTC)
-    microseconds = (moment - _EPOCH) // dt.timedelta(microseconds=1)
-    if iso(microseconds) != text:
-        raise ValueError(f"expected a time like {_EPOCH.strftime(_FORM)}, found {text}")
+    microseconds = (dt.datetime.fromisoformat(text) - _EPOCH) // _MICROSECOND if text.endswith("Z") else -1
+    if microseconds < 0 or iso(microseconds) != text:
+        raise ValueError(f"expected a time like {iso(0)}, found {text}")
     return microseconds
 
 

@@ -140,10 +140,34 @@ def _nonce(prefix: bytes, index: int, *, last: bool) -> bytes:
     return prefix + index.to_bytes(4, "big") + bytes([last])
 
 
-def _cipher(key: bytes, associated: bytes, salt: bytes) -> AESGCM:
+class FileKey(bytes):
+    """The key of one file alone, which opens no other: what may leave the keeper instead of a day key."""
+
+
+def file_key(path: Path, key: bytes, associated: bytes) -> FileKey:
+    """The key of the file at *path*, which was encrypted with *key* and *associated*.
+
+    Raises:
+        VaultDamagedError: it is no encrypted file.
+        OSError: it cannot be read.
+    """
+    chunks = _Chunks(path, key, associated)
+    try:
+        return _derived(key, associated, chunks.salt)
+    finally:
+        chunks.close()
+
+
+def _derived(key: bytes, associated: bytes, salt: bytes) -> FileKey:
     if len(key) != KEY_BYTES:
         raise KeyMaterialError(f"key of a vault file: expected {KEY_BYTES} bytes, found {len(key)}")
-    return AESGCM(HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=salt, info=associated).derive(key))
+    if isinstance(key, FileKey):
+        return key
+    return FileKey(HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=salt, info=associated).derive(key))
+
+
+def _cipher(key: bytes, associated: bytes, salt: bytes) -> AESGCM:
+    return AESGCM(_derived(key, associated, salt))
 
 
 class _Cache:
@@ -189,7 +213,8 @@ class _Chunks:
             self.size = self._length - HEADER_BYTES - _TAG_BYTES * self.count
             header = self._header()
             self._prefix = header[-_PREFIX_BYTES:]
-            self._cipher = _cipher(key, associated, header[1 : 1 + KEY_BYTES])
+            self.salt = header[1 : 1 + KEY_BYTES]
+            self._cipher = _cipher(key, associated, self.salt)
         except BaseException:
             self.close()
             raise
@@ -427,7 +452,7 @@ class VaultFile(VaultView):
 
     Args:
         path: the file; names it in errors if *descriptor* is given.
-        key: the 32 bytes it was encrypted with.
+        key: the 32 bytes it was encrypted with, or its ``FileKey``.
         associated: the associated data it was encrypted with.
         descriptor: already open for reading. It is duplicated; the caller closes his own.
 

@@ -10,16 +10,16 @@ from applog.commands import settings_of, use_kernel_cache
 @click.command("warm")
 @click.pass_context
 def command(ctx: click.Context) -> None:
-    """Compile the capture and hashing kernels into their caches, so that the first import starts at once.
+    """Compile the kernels into their caches, so that the first import and sealing start at once.
 
     \b
         applog warm
     """  # noqa: D301  click reads \b as: do not wrap
     from applog.capture import kernel  # noqa: PLC0415  heavy
-    from retention import digests  # noqa: PLC0415  heavy
+    from retention import digests, encoding  # noqa: PLC0415  heavy
 
     use_kernel_cache(settings_of(ctx).data_directory)
-    for name, package in (("kernel", kernel), ("digests", digests)):
+    for name, package in (("kernel", kernel), ("digests", digests), ("encoding", encoding)):
         started = time.monotonic()
         package.compiled()
         click.echo(f"{name} ready in {package.cache_directory()} after {time.monotonic() - started:.1f} s")

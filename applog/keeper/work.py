@@ -11,12 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from applog import __version__
-from applog.errors import JournalsRefusedError, NotSealedError
+from applog.errors import NotSealedError
 from applog.health import DATASETS
 from applog.keeper.due import heads_due
 from retention.dataset import Dataset
 from retention.durable import write_file
-from retention.errors import RetentionError, VerificationError
+from retention.errors import RetentionError, SealingRefusedError, VerificationError
 from retention.expiry import Expirer
 from retention.journal.writer import CUT
 from retention.ledger.entries import HeadsEntry
@@ -70,12 +70,12 @@ class Sealing:
 
         Raises:
             NotSealedError: a dataset's journals could not be sealed.
-            JournalsRefusedError: they are not as they were written or signed.
+            SealingRefusedError: they are not as they were written or signed.
         """
         if self.refusals:
             said = "; ".join(f"{one.dataset} is not sealed: {one.says}" for one in self.refusals)
             is_incident = any(one.is_incident for one in self.refusals)
-            raise (JournalsRefusedError if is_incident else NotSealedError)(said)
+            raise (SealingRefusedError if is_incident else NotSealedError)(said)
 
 
 def seal(

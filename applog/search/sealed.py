@@ -4,7 +4,8 @@ Rules:
     1. What the manifest says (count, times) needs no opening. A segment is closed when its reader is done,
        and nothing decrypted is kept.
     2. What cannot be read raises one of our errors, naming the segment.
-    3. Text, addresses and MACs come dictionary-coded: a comparison then costs once per distinct value.
+    3. Text, addresses and MACs come dictionary-coded where they are stored so: a comparison then costs once
+       per distinct value.
     4. Whole rows are read row group by row group, those that hold one.
 """
 
@@ -37,11 +38,12 @@ class _SegmentRows:
     @cached_property
     def _coded(self) -> pq.ParquetFile:
         """The rows once more, with text and addresses as dictionaries; the footer is parsed once."""
-        segment = self._segment
+        segment, metadata = self._segment, self._segment.rows.metadata
         window = segment.file.window(*segment.directory.sections["rows"])
-        names = [field.name for field in segment.dataset.fields if field.kind in _CODED]
         return pq.ParquetFile(
-            pa.PythonFile(window, mode="r"), read_dictionary=names, metadata=segment.rows.metadata
+            pa.PythonFile(window, mode="r"),
+            read_dictionary=_coded(segment.dataset, metadata),
+            metadata=metadata,
         )
 
     @cached_property
@@ -82,6 +84,14 @@ class _SegmentRows:
             return self._coded.read_row_groups(list(groups), names, use_threads=False).select(names)
         except (pa.ArrowException, KeyError, OSError) as error:
             raise SegmentError(f"segment {self._segment.name}: its rows cannot be read: {error}") from error
+
+
+def _coded(dataset: Dataset, metadata: pq.FileMetaData) -> list[str]:
+    """Columns that can be read as dictionaries: those that the sealer stored so, as their values recur."""
+    group = metadata.row_group(0)
+    chunks = (group.column(at) for at in range(group.num_columns))
+    stored = {chunk.path_in_schema for chunk in chunks if chunk.has_dictionary_page}
+    return [field.name for field in dataset.fields if field.kind in _CODED and field.name in stored]
 
 
 def _plain(dataset: Dataset, table: pa.Table) -> pa.Table:

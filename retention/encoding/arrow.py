@@ -1,14 +1,10 @@
-r"""Columns become canonical lines: the one form that is hashed, proved, shown and exported.
+"""Lines by Arrow's own functions, whole columns at a time: the reference, and the way of few rows.
 
-Rules of encoder 1 (FORMAT.md 1; frozen, a change is encoder 2 with vectors of its own):
-    1. A line is compact JSON of one record, keys flat ECS names in schema order, no line feed.
-    2. After ``@timestamp``, ``event.ingested`` and ``event.id`` stand ``event.dataset`` and
-       ``event.schema`` (the schema version); the other fields follow. A NULL field's key is left out.
-    3. Timestamps are UTC with six digits and ``Z``; integers plain; booleans ``true`` and ``false``.
-    4. Addresses are RFC 5952 text, IPv4-mapped ones in mixed notation; MACs upper case with hyphens.
-    5. Text escapes ``"`` and ``\`` with a backslash and C0 controls as ``\u00xx`` in lower case;
-       everything else is its UTF-8. There is no second spelling of anything.
-    6. ``""``, ``[]``, NULL inside a list and years outside 1970-9999 are refused.
+Rules:
+    1. What this module answers or refuses is encoder 1 (the package's rules). The kernel is compared with it.
+    2. The caller has compared the schema, and knows that ``@timestamp`` has no NULL.
+    3. A refusal names the field and what was expected, in the same words whatever way was taken: the kernel
+       leaves refusals to this module.
 """
 
 import re
@@ -20,12 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from retention.dataset import Dataset, Field, Kind
+from retention.encoding.layout import LEAD
 from retention.errors import SchemaError
 
-ENCODER = 1
-"""Version of the rules above."""
-
-_LEAD = ("@timestamp", "event.ingested", "event.id")
 _YEAR_10000_US = 253_402_300_800_000_000
 _IPV4_LENGTH, _IPV6_LENGTH, _MAC_LENGTH = 4, 16, 6
 _FEW = 256
@@ -34,21 +27,15 @@ _OCTETS = pa.array([str(octet) for octet in range(256)])
 _ESCAPED = re.compile('["\\\\\x00-\x1f]')
 
 
-def encode(dataset: Dataset, batch: pa.RecordBatch) -> pa.Array:
-    """The lines of *batch*, each followed by its line feed, as a ``string`` array.
-
-    The values buffer of the answer is exactly what the journal's chain hashes.
+def with_arrow(dataset: Dataset, batch: pa.RecordBatch) -> pa.Array:
+    """The lines of *batch*, which is of *dataset*'s schema.
 
     Raises:
-        SchemaError: *batch* is not of *dataset*'s schema or holds a value that has no line.
+        SchemaError: *batch* holds a value that has no line.
     """
-    if not batch.schema.equals(dataset.schema):
-        raise SchemaError(f"dataset {dataset.name} version {dataset.version}: the columns are not its schema")
-    if batch.column("@timestamp").null_count:
-        raise SchemaError("@timestamp: expected a time in every row, found none")
     constant = f',"event.dataset":"{dataset.name}","event.schema":{dataset.version}'
-    lead = [dataset.by_name[name] for name in _LEAD]
-    rest = [field for field in dataset.fields if field.name not in _LEAD]
+    lead = [dataset.by_name[name] for name in LEAD]
+    rest = [field for field in dataset.fields if field.name not in LEAD]
     pieces: list[Any] = [*_pieces(lead, batch), constant, *_pieces(rest, batch), "}\n"]
     pieces[0] = "{" + pieces[0][1:]
     return pc.binary_join_element_wise(*_merged(pieces), "", null_handling="replace", null_replacement="")

@@ -1,10 +1,9 @@
 """How a batch is described to the kernel: a row of numbers for each column that is not all NULL.
 
 Rules:
-    1. Addresses and sizes are those that Arrow gives for its buffers; 0 and 0 where there is none.
-    2. Order and constants are those of the line: the constant before a value holds the name, and for the
+    1. Order and constants are those of the line: the constant before a value holds the name, and for the
        first column the opening brace. What has no value (dataset, schema, end of line) is a CONSTANT.
-    3. Nothing about a batch is decided here; the kernel compares all sizes before it reads.
+    2. Nothing about a batch is decided here; the kernel compares all sizes before it reads.
 """
 
 from functools import lru_cache
@@ -15,24 +14,31 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from retention.dataset import Dataset, Kind
+from retention.encoding.kernel.columns import (
+    BOOLEAN,
+    CONSTANT,
+    DATA,
+    FIRST,
+    INTEGER,
+    IP,
+    IPS,
+    ITEM_COUNT,
+    ITEM_FIRST,
+    ITEM_VALIDITY,
+    MAC,
+    OFFSETS,
+    PADDING,
+    PRESENT,
+    TEXT,
+    TEXTS,
+    TIMESTAMP,
+    VALIDITY,
+    VALUES,
+    WIDTH,
+)
 
 LEAD = ("@timestamp", "event.ingested", "event.id")
 """What stands before ``event.dataset`` and ``event.schema``."""
-
-CONSTANT, TIMESTAMP, INTEGER, BOOLEAN, TEXT, TEXTS, IP, IPS, MAC = range(9)
-"""Kinds, as numbers."""
-
-KIND, NAME_AT, NAME_SIZE, PRESENT, FIRST = range(5)
-"""Numbers of a column: its kind, its constant, how many rows have a value, where its rows begin in Arrow."""
-
-VALIDITY, VALUES, OFFSETS, DATA, ITEM_VALIDITY = range(5, 15, 2)
-"""Addresses of buffers, each followed by its size in bytes. VALUES of a list are its own offsets."""
-
-ITEM_FIRST, ITEM_COUNT, WIDTH = range(15, 18)
-"""Of a list: where its items begin in Arrow, and how many there are. Then, how many numbers a column has."""
-
-PADDING = 32
-"""Bytes behind the constants: the kernel copies as many at a time."""
 
 Table = npt.NDArray[np.int64]
 

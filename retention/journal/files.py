@@ -6,6 +6,7 @@ Rules (FORMAT.md 3):
        writer refuses: a flipped length must not cost the frames behind it.
 """
 
+import logging
 import os
 import stat
 from collections.abc import Callable
@@ -24,6 +25,8 @@ from retention.journal.frame import (
     scan,
     unpack_file_header,
 )
+
+_log = logging.getLogger(__name__)
 
 SUFFIX = ".journal"
 
@@ -118,6 +121,9 @@ def predecessor(directory: Path, sealed_end: Callable[[], SealedEnd | None]) -> 
 
 
 def _set_aside(path: Path, data: bytes, offset: int) -> None:
+    _log.warning(
+        "%s: its end from byte %d on is no frame; set aside, for it was never acknowledged", path, offset
+    )
     # Copy first: a crash between the two leaves the tail twice, never not at all.
     write_file(path.with_name(f"{path.stem}.tail-{offset}"), data[offset:])
     os.truncate(path, offset)

@@ -14,6 +14,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -30,19 +31,34 @@ from retention.times import iso
 ENTRIES, CHECKPOINT, LOCK = "entries", "checkpoint", "lock"
 
 
+@dataclass(kw_only=True)
+class Memory:
+    """What one process knows of a ledger between two openings, so that only what is new is read."""
+
+    state: LedgerState = field(default_factory=LedgerState)
+    leaves: list[bytes] = field(default_factory=list)
+    file: int = 0
+    """Inode of the entries."""
+    end: int = 0
+    """Bytes of the entries that are known."""
+    signed: bytes | None = None
+
+
 class Ledger:
     """The one writer of a store's ledger. Made by ``open``; holds the ledger's lock until ``close``."""
 
-    def __init__(self, directory: Path, keys: SigningKeys, last_signed: Path, lock: int) -> None:
-        self.state = LedgerState()
-        self.leaves: list[bytes] = []
-        """Leaf hash of every entry: what inclusion proofs are made of."""
+    def __init__(
+        self, directory: Path, keys: SigningKeys, last_signed: Path, lock: int, memory: Memory
+    ) -> None:
+        self._memory = memory
+        self.state, self.leaves = memory.state, memory.leaves
+        """What the entries say, and their leaf hashes: what inclusion proofs are made of."""
         self._directory = directory
         self._keys = keys
         self._last_signed = last_signed
         self._lock = lock
         self._descriptor = -1
-        self._signed: bytes | None = None
+        self._signed = memory.signed
         """What ``last-signed`` held when the entries were last held against it; they only grew since."""
         self._broken: str | None = None
 
@@ -56,15 +72,19 @@ class Ledger:
         store_id: str,
         now: int,
         wait_seconds: float = 60.0,
+        memory: Memory | None = None,
     ) -> Self:
         """Open for writing, recover, and make the first entry if there is none.
+
+        *memory* is filled at the end, and spares the next opening the entries that it knows.
 
         Raises:
             LedgerError: the ledger is not what was signed last; nothing was changed.
             StoreError: another process holds it.
         """
         make_directory(directory)
-        ledger = cls(directory, keys, last_signed, _locked(directory / LOCK, wait_seconds))
+        lock = _locked(directory / LOCK, wait_seconds)
+        ledger = cls(directory, keys, last_signed, lock, memory or Memory())
         try:
             ledger._recover(store_id, now)
         except BaseException:
@@ -81,7 +101,8 @@ class Ledger:
         signed = self._last_signed.read_bytes() if self._last_signed.exists() else None
         torn = self._read_entries(path, signed)
         if signed is not None:
-            check_extends(self.leaves, signed, self.state)
+            if signed != self._signed:  # else it was held against these entries before
+                check_extends(self.leaves, signed, self.state)
             self._signed = signed
         elif any(self.state.sealed.values()):
             raise LedgerError(f"{self._last_signed} is missing, but segments were sealed")
@@ -97,12 +118,15 @@ class Ledger:
 
     def _read_entries(self, path: Path, signed: bytes | None) -> bytes:
         """Apply what is there; the answer is the end that a power cut left and nobody signed."""
-        lines, torn = read_lines(path)
+        memory, found = self._memory, path.stat()
+        if memory.end and (found.st_ino != memory.file or found.st_size < memory.end):
+            raise LedgerError(f"{path} was replaced or cut since this process read it")
+        lines, torn = read_lines(path, memory.end)
         for number, line in enumerate(lines):
             try:
                 self._apply(line)
             except LedgerError:
-                if signed is None or number < _size_of(signed, self.state):
+                if signed is None or len(self.leaves) < _size_of(signed, self.state):
                     raise
                 return b"\n".join([*lines[number:], torn])
         return torn
@@ -166,7 +190,7 @@ class Ledger:
         state = self.state
         signers = [self._keys.signer(state.key)]
         signed = _published(self._directory)
-        if state.rotated_at is not None and (signed is None or _size_of(signed, state) <= state.rotated_at):
+        if len(state.keys) > 1 and (signed is None or _size_of(signed, state) <= state.key_entries[-1]):
             signers.insert(0, self._keys.signer(state.keys[-2]))
         return signers
 
@@ -186,6 +210,12 @@ class Ledger:
 
     def close(self) -> None:
         """Let go of the ledger."""
+        memory = self._memory
+        if self._descriptor >= 0 and self._broken is None:
+            found = os.fstat(self._descriptor)
+            memory.file, memory.end, memory.signed = found.st_ino, found.st_size, self._signed
+        else:  # what arrived is found out at the next opening
+            memory.state, memory.leaves, memory.end, memory.signed = LedgerState(), [], 0, None
         for descriptor in (self._descriptor, self._lock):
             if descriptor >= 0:
                 os.close(descriptor)
@@ -200,9 +230,11 @@ class Ledger:
         self.close()
 
 
-def read_lines(path: Path) -> tuple[list[bytes], bytes]:
-    """The whole lines of the ledger at *path*, without line feeds, and what stands behind the last one."""
-    *lines, torn = path.read_bytes().split(b"\n")
+def read_lines(path: Path, start: int = 0) -> tuple[list[bytes], bytes]:
+    """The whole lines of the ledger at *path* from byte *start*, without line feeds, and what stands behind."""
+    with path.open("rb") as file:
+        file.seek(start)
+        *lines, torn = file.read().split(b"\n")
     return lines, torn
 
 
@@ -213,7 +245,7 @@ def check_extends(leaf_hashes: Sequence[bytes], signed: bytes, state: LedgerStat
         NoteError: it is not signed by a key of this ledger.
         LedgerError: the ledger is shorter, or its entries are others.
     """
-    checkpoint, _ = open_checkpoint(signed, state.keys)
+    checkpoint, note = open_checkpoint(signed, state.keys)
     if checkpoint.size > len(leaf_hashes):
         raise LedgerError(
             f"the ledger has {len(leaf_hashes)} entries, but a checkpoint of {checkpoint.size} was signed: "
@@ -223,6 +255,10 @@ def check_extends(leaf_hashes: Sequence[bytes], signed: bytes, state: LedgerStat
         raise LedgerError(
             f"the first {checkpoint.size} entries of the ledger are not those that were signed: "
             "it was altered or replaced"
+        )
+    if (key := state.key_at(checkpoint.size)) not in note.signed_by:
+        raise LedgerError(
+            f"the checkpoint of {checkpoint.size} entries is not signed by {key}, the key of its time"
         )
     return checkpoint
 

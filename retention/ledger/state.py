@@ -14,7 +14,7 @@ from typing import NamedTuple
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from retention.errors import LedgerError, NoteError
+from retention.errors import LedgerError, NoteError, ProofError
 from retention.ledger.entries import (
     Entry,
     ExpiredEntry,
@@ -24,7 +24,7 @@ from retention.ledger.entries import (
     SealedEntry,
     decode_entry,
 )
-from retention.merkle import Frontier, leaf_hash
+from retention.merkle import HASH_BYTES, Frontier, leaf_hash
 from retention.note import VerifierKey
 from retention.times import US_PER_DAY, from_iso
 
@@ -50,7 +50,8 @@ class SealedState:
     """Index of the ``sealed`` entry."""
     proven_at: int | None = None
     """First confirmed time at or behind that entry, UTC µs: it existed then."""
-    expiring: bool = False
+    expiring: ExpiringEntry | None = None
+    """That it was to expire, and on what this rests."""
     expired: bool = False
 
 
@@ -61,13 +62,15 @@ class LedgerState:
     tree: Frontier = field(default_factory=Frontier)
     keys: list[VerifierKey] = field(default_factory=list)
     """Every signing key, oldest first; the last one signs now."""
-    rotated_at: int | None = None
-    """Size of the ledger at the newest rotation."""
+    key_entries: list[int] = field(default_factory=list)
+    """Index of the entry that brought each key."""
     vrf: dict[tuple[str, str], bytes] = field(default_factory=dict)
     """(dataset, UTC day) → public key."""
     sealed: dict[str, list[SealedState]] = field(default_factory=dict)
     trees: dict[str, Frontier] = field(default_factory=dict)
     """Dataset → tree over its manifests."""
+    tops: dict[str, tuple[int, str]] = field(default_factory=dict)
+    """Dataset → size and root of that tree when ``heads`` named it last; ``heads`` come each minute."""
     heads: dict[JournalFile, dict[int, bytes]] = field(default_factory=dict)
     """Every signed journal head: file → frames → chain hash."""
     last: Entry | None = None
@@ -85,6 +88,17 @@ class LedgerState:
         """The key that signs now."""
         return self.keys[-1]
 
+    def key_at(self, size: int) -> VerifierKey:
+        """The key that signs a checkpoint of *size* entries: one that was rotated out signs none behind that.
+
+        Raises:
+            LedgerError: there was none yet.
+        """
+        brought = sum(entry < size for entry in self.key_entries)
+        if not brought:
+            raise LedgerError(f"no key signs a ledger of {size} entries")
+        return self.keys[brought - 1]
+
     def apply(self, line: bytes) -> Entry:
         """Take the next entry.
 
@@ -95,7 +109,7 @@ class LedgerState:
         try:
             from_iso(entry.time)
             self._take(entry)
-        except (ValueError, NoteError) as error:
+        except (ValueError, NoteError, ProofError) as error:
             raise LedgerError(f"ledger entry {self.size}: {error}") from error
         self.tree.append(leaf_hash(line))
         self.last = entry
@@ -136,7 +150,7 @@ class LedgerState:
                 parsed = VerifierKey.parse(key)
                 if parsed.name != origin_of(store):
                     raise ValueError(f"the key of {parsed.name}, expected {origin_of(store)}")
-                self.keys.append(parsed)
+                self._add_key(parsed)
             case KeyEntry(action="rotated", old=str(old), key=str(key), signatures=(by_old, by_new)):
                 old_key, new_key = VerifierKey.parse(old), VerifierKey.parse(key)
                 if old_key != self.key or new_key in self.keys or new_key.name != old_key.name:
@@ -144,8 +158,7 @@ class LedgerState:
                 message = rotation_message(old_key, new_key, self.size)
                 for signer, signature in ((old_key, by_old), (new_key, by_new)):
                     _check_signature(signer, message, signature)
-                self.keys.append(new_key)
-                self.rotated_at = self.size
+                self._add_key(new_key)
             case KeyEntry(action="vrf", dataset=str(dataset), day=str(day), public=str(public)):
                 if (dataset, day) in self.vrf:
                     raise ValueError(f"a second VRF key for {dataset} of {day}")
@@ -153,12 +166,18 @@ class LedgerState:
             case _:
                 raise ValueError(f"key entry with action {entry.action!r} and other members than it needs")
 
+    def _add_key(self, key: VerifierKey) -> None:
+        self.keys.append(key)
+        self.key_entries.append(self.size)
+
     def _take_sealed(self, entry: SealedEntry) -> None:
-        known = self.sealed.setdefault(entry.dataset, [])
+        known = self.sealed.get(entry.dataset, [])
         if entry.sequence != len(known):
             raise ValueError(f"{entry.dataset}: expected segment {len(known)}, found {entry.sequence}")
         manifest = bytes.fromhex(entry.manifest)
-        known.append(SealedState(manifest=manifest, entry=self.size))
+        if len(manifest) != HASH_BYTES:
+            raise ValueError(f"a manifest's hash of {len(manifest)} bytes, expected {HASH_BYTES}")
+        self.sealed.setdefault(entry.dataset, []).append(SealedState(manifest=manifest, entry=self.size))
         self.trees.setdefault(entry.dataset, Frontier()).append(manifest)
 
     def _take_heads(self, entry: HeadsEntry) -> None:
@@ -195,9 +214,11 @@ class LedgerState:
                 f"{name} expires after {entry.retention_days} days, expected at least {FLOOR_DAYS}"
             )
         confirmed = from_iso(entry.confirmed)
+        if self.confirmed is not None and confirmed < self.confirmed:
+            raise ValueError(f"{name} expires on a time before one that was confirmed earlier")
         if state.proven_at is None or confirmed < state.proven_at + entry.retention_days * US_PER_DAY:
             raise ValueError(f"{name} expires before its {entry.retention_days} days are over")
-        state.expiring = True
+        state.expiring = entry
 
 
 def origin_of(store_id: str) -> str:
@@ -207,7 +228,10 @@ def origin_of(store_id: str) -> str:
 
 def dataset_heads(state: LedgerState) -> dict[str, tuple[int, str]]:
     """Size and root of every dataset's tree, as ``heads`` says them."""
-    return {name: (tree.size, tree.root().hex()) for name, tree in sorted(state.trees.items())}
+    for name, tree in state.trees.items():
+        if state.tops.get(name, (0, ""))[0] != tree.size:
+            state.tops[name] = (tree.size, tree.root().hex())
+    return dict(sorted(state.tops.items()))
 
 
 def rotation_message(old: VerifierKey, new: VerifierKey, size: int) -> bytes:

@@ -48,7 +48,7 @@ def check_rows(segment: Segment, beta: Beta) -> int:
     except (pa.ArrowException, SchemaError) as error:
         raise SegmentError(f"segment {name}: a row has no line: {error}") from error
     _check_tree(segment, batch, lines)
-    _check_subjects(segment, batch, beta)
+    _check_subjects(segment, batch, pa.chunked_array(lines), beta)
     _check_span(segment, batch)
     _check_chains(segment, batch, pa.chunked_array(lines))
     return segment.manifest.count
@@ -88,7 +88,7 @@ def rows_of_block(counts: npt.NDArray[np.int64], block: int) -> tuple[int, int]:
     return first, min(first + leaves.BLOCK_ROWS, first_row + int(counts[subject])) - 1
 
 
-def _check_subjects(segment: Segment, batch: pa.RecordBatch, beta: Beta) -> None:
+def _check_subjects(segment: Segment, batch: pa.RecordBatch, lines: pa.ChunkedArray, beta: Beta) -> None:
     name, dataset = segment.name, segment.dataset
     file_id = bytes.fromhex(segment.manifest.file_id or "")
     subjects, ranks, tags = ranked_subjects(dataset, batch, file_id, beta)
@@ -96,9 +96,13 @@ def _check_subjects(segment: Segment, batch: pa.RecordBatch, beta: Beta) -> None
         raise SegmentError(f"segment {name}: its tags are not those of its rows' subjects")
     if not np.array_equal(ranks, np.repeat(np.arange(len(subjects)), segment.counts)):
         raise SegmentError(f"segment {name}: rows do not stand under their own subjects")
-    steps = np.diff(times_of(batch))
-    if ((steps < 0) & (np.diff(ranks) == 0)).any():
+    steps, same = np.diff(times_of(batch)), np.diff(ranks) == 0
+    if ((steps < 0) & same).any():
         raise SegmentError(f"segment {name}: rows of a subject are not in the order of their times")
+    tied = np.flatnonzero((steps == 0) & same)
+    before, behind = (lines.take(pa.array(at)).to_pylist() for at in (tied, tied + 1))
+    if any(one.encode() > other.encode() for one, other in zip(before, behind, strict=True)):
+        raise SegmentError(f"segment {name}: rows of one moment are not in the order of their lines")
     expected = b"".join(leaves.lookup_key(segment.secret, subject) for subject in subjects)
     if segment.section("lookup") != expected:
         raise SegmentError(f"segment {name}: its subject index does not find its rows")

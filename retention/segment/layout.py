@@ -101,6 +101,7 @@ def read_directory(file: Readable, name: str) -> Directory:
         raise SegmentError(f"segment {name}: its directory: {error}") from error
     if directory.format != 1:
         raise SegmentError(f"segment {name}: format {directory.format}; this version reads 1, please update")
+    _check_journals(directory.journals, name)
     offset = 0
     for section in SECTIONS:
         if directory.sections.get(section, (-1, 0))[0] != offset or directory.sections[section][1] < 0:
@@ -109,6 +110,16 @@ def read_directory(file: Readable, name: str) -> Directory:
     if offset != start or len(directory.sections) != len(SECTIONS):
         raise SegmentError(f"segment {name}: sections end at {offset}, the directory begins at {start}")
     return directory
+
+
+def _check_journals(journals: Sequence[SealedJournal], name: str) -> None:
+    for journal in journals:
+        try:
+            lengths = {len(bytes.fromhex(text)) for text in (journal.after_hash, *journal.void)}
+        except ValueError:
+            lengths = set()
+        if lengths != {HASH_BYTES} or min(journal.frames, journal.rows, journal.file) < 0:
+            raise SegmentError(f"segment {name}: its journal {journal.writer}.{journal.file} cannot be one")
 
 
 def pack_frames(tables: Sequence[FrameTable]) -> bytes:

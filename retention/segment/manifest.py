@@ -6,6 +6,7 @@ Rules (FORMAT.md 7.8):
     2. Nothing in it is personal: counts, times, digests.
 """
 
+import datetime as dt
 import hashlib
 from typing import Self
 
@@ -13,6 +14,7 @@ import msgspec
 
 from retention.errors import SegmentError
 from retention.leaves import EMPTY_ROOT
+from retention.times import from_iso
 
 FORMAT = 1
 SUBJECT_RULE = 1
@@ -106,6 +108,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
         filled = (self.day, self.first, self.last, self.file_id, self.plain, self.file, self.size)
         if self.count < 0 or any((value is None) != (self.count == 0) for value in filled):
             raise SegmentError(f"manifest {self.name}: {self.count} rows do not fit its other members")
+        if not (0 < self.subjects <= self.count or self.subjects == self.count == 0):
+            raise SegmentError(f"manifest {self.name}: {self.subjects} subjects in {self.count} rows")
         digests = [
             self.root,
             *(value for value in (self.file_id, self.plain, self.file) if value is not None),
@@ -116,6 +120,26 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
             raise SegmentError(f"manifest {self.name}: no rows, but a root")
         if self.kind not in ("live", "import"):
             raise SegmentError(f"manifest {self.name}: kind {self.kind}, expected live or import")
+        try:
+            self._check_times()
+        except ValueError as error:
+            raise SegmentError(f"manifest {self.name}: {error}") from error
+        for journal in self.journals:
+            hashes = (journal.after, journal.head)
+            if any(len(text) != HEX_256 or not _is_hex(text) for text in hashes):
+                raise SegmentError(f"manifest {self.name}: a hash of journal {journal.writer} is none")
+            if not 1 <= journal.first <= journal.last or journal.frames < 0:
+                raise SegmentError(f"manifest {self.name}: files of journal {journal.writer} are none")
+
+    def _check_times(self) -> None:
+        begins, ends = from_iso(self.from_), from_iso(self.until)
+        from_iso(self.sealed)
+        if self.day is not None:
+            dt.date.fromisoformat(self.day)
+        if self.first is not None and self.last is not None and from_iso(self.first) > from_iso(self.last):
+            raise ValueError(f"its last record, of {self.last}, is before its first, of {self.first}")
+        if ends < begins:
+            raise ValueError(f"it ends at {self.until}, before it begins at {self.from_}")
 
 
 def digest(data: bytes) -> str:

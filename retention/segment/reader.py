@@ -6,6 +6,7 @@ Rules:
     3. Nothing decrypted is written anywhere.
 """
 
+import threading
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -35,7 +36,7 @@ NONE = range(0)
 
 
 class Segment:
-    """One sealed file. Threads may share it."""
+    """One sealed file. Threads may share it: pyarrow's reader takes one at a time, so reading is locked."""
 
     def __init__(self, path: Path, manifest: Manifest, dataset: Dataset, key: bytes) -> None:
         """Open it.
@@ -53,6 +54,7 @@ class Segment:
             )
         self.manifest = manifest
         self.dataset = dataset
+        self._lock = threading.Lock()
         file_id = bytes.fromhex(manifest.file_id)
         self.file = VaultFile(path, key, associated_data(manifest.dataset, file_id))
         self.directory = read_directory(self.file, manifest.name)
@@ -78,7 +80,7 @@ class Segment:
     @cached_property
     def tags(self) -> leaves.Hashes:
         """``t(x)`` of each subject."""
-        return array_of(self.section("tags"), leaves.HASH_BYTES, self.name)
+        return self._of_subjects(array_of(self.section("tags"), leaves.HASH_BYTES, self.name))
 
     @cached_property
     def blocks(self) -> leaves.Hashes:
@@ -95,7 +97,15 @@ class Segment:
 
     @cached_property
     def _lookup(self) -> list[bytes]:
-        return [row.tobytes() for row in lookup_array(self.section("lookup"), self.name)]
+        rows = self._of_subjects(lookup_array(self.section("lookup"), self.name))
+        return [row.tobytes() for row in rows]
+
+    def _of_subjects(self, values: leaves.Hashes) -> leaves.Hashes:
+        if len(values) != self.manifest.subjects:
+            raise SegmentError(
+                f"segment {self.name}: {len(values)} values for {self.manifest.subjects} subjects"
+            )
+        return values
 
     @cached_property
     def rows(self) -> pq.ParquetFile:
@@ -127,6 +137,10 @@ class Segment:
             SegmentError: they are not the dataset's columns, or cannot be read.
         """
         schema = pa.schema([self.dataset.schema.field(name) for name in columns])
+        with self._lock:
+            return self._read(columns, schema, rows)
+
+    def _read(self, columns: Sequence[str], schema: pa.Schema, rows: range | None) -> pa.Table:
         try:
             if rows is None:
                 return self.rows.read(list(columns)).select(columns).cast(schema)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from retention.catalogue import MANIFEST, SEGMENT, Sealed, is_name
 from retention.errors import RetentionError, SegmentError, VerificationError
+from retention.ledger.entries import ExpiringEntry
 from retention.ledger.log import check_extends
 from retention.ledger.state import LedgerState
 from retention.ledger.view import LedgerView
@@ -13,7 +14,7 @@ from retention.merkle import leaf_hash
 from retention.note import fingerprint
 from retention.plan import LIVE
 from retention.segment.manifest import JournalRange, Manifest
-from retention.times import from_iso, iso
+from retention.times import US_PER_DAY, from_iso, iso
 from retention.verify.model import Check, Manifests, Progress, Scope
 
 UNANCHORED = (
@@ -161,9 +162,11 @@ def check_files(manifests: Manifests, state: LedgerState, scope: Scope, progress
     wanted: list[Sealed] = []
     gone = 0
     for one in (one for sealed in manifests.values() for one in sealed):
-        expired = state.sealed[one.manifest.dataset][one.manifest.sequence].expiring
-        gone += expired
-        if one.manifest.count == 0 or expired:
+        expiring = state.sealed[one.manifest.dataset][one.manifest.sequence].expiring
+        if expiring is not None:
+            gone += 1
+            failures += _early(one.manifest, expiring)
+        if one.manifest.count == 0 or expiring is not None:
             failures += [SegmentError(f"{one.path}: there should be no file")] if one.present else []
         elif not one.present:
             failures.append(SegmentError(f"segment {one.manifest.name}: its file {one.path} is missing"))
@@ -182,6 +185,19 @@ def check_files(manifests: Manifests, state: LedgerState, scope: Scope, progress
         f"{gone:,} gone with receipts",
         failures=tuple(failures),
     )
+
+
+def _early(manifest: Manifest, expiring: ExpiringEntry) -> list[RetentionError]:
+    """That it went before its days were over (FORMAT.md 10.2): the ledger does not know ``until``."""
+    due = from_iso(manifest.until) + expiring.retention_days * US_PER_DAY
+    if from_iso(expiring.confirmed) >= due:
+        return []
+    return [
+        SegmentError(
+            f"segment {manifest.name}: it expired at {expiring.confirmed}, but its {expiring.retention_days} days "
+            f"were over at {iso(due)}"
+        )
+    ]
 
 
 def _file_failure(one: Sealed) -> RetentionError | None:

@@ -1,5 +1,6 @@
 """Figures about the store are read from it, and what cannot be read is said."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from applog.health import DATASETS, DatasetState, dataset_state, days_kept
 from applog.records import FLOW
 from retention.records import COVERAGE, Coverage
 from retention.store import Store
+from tests.support.arranged import ARRANGEMENTS, arranged
 from tests.support.command import CAPTURES, new_store, quickly
 from tests.support.disk import DAY, HOUR, NOON, flip
 
@@ -26,8 +28,17 @@ def note(store: Store, *times: int) -> None:
 
 
 def state(name: str, oldest: int | None) -> DatasetState:
-    """A state that matters for its oldest record only."""
-    return DatasetState(name=name, rows=1, oldest=oldest, newest=oldest, damages=(), set_aside=())
+    """A state that matters for when its oldest record was stored only."""
+    return DatasetState(
+        name=name,
+        rows=1,
+        oldest=None,
+        newest=None,
+        ingested=oldest,
+        segments=0,
+        damages=(),
+        set_aside=(),
+    )
 
 
 def test_every_dataset_has_a_state() -> None:
@@ -39,7 +50,7 @@ def test_an_empty_dataset(store: Store) -> None:
     """No record: no bounds, no damage, no days."""
     empty = dataset_state(store, FLOW)
 
-    assert empty == DatasetState(name="flow", rows=0, oldest=None, newest=None, damages=(), set_aside=())
+    assert empty == dataclasses.replace(state("flow", None), rows=0)
     assert days_kept((empty,), NOON) is None
 
 
@@ -50,6 +61,23 @@ def test_bounds_are_those_of_the_records(store: Store) -> None:
     found = dataset_state(store, COVERAGE, deep=True)
 
     assert (found.rows, found.oldest, found.newest) == (3, NOON - DAY, NOON + HOUR)
+
+
+@pytest.mark.parametrize("arrangement", ARRANGEMENTS)
+def test_sealed_or_not_the_figures_are_the_same(tmp_path: Path, arrangement: str) -> None:
+    """Count, times and age, of manifests and journals together; no segment is opened for them."""
+    early = [Coverage(timestamp=0, end=HOUR, source="t", reason="r")]
+    late = [Coverage(timestamp=NOON + HOUR, source="t", reason="r")] * 2
+    made = arranged(tmp_path / "store", arrangement, COVERAGE, early, late)
+    for path in (made.root / "segments").rglob("*.segment"):
+        path.write_bytes(b"not even a segment")
+
+    found = dataset_state(made.store, COVERAGE)
+
+    assert (found.rows, found.oldest, found.newest) == (3, 0, NOON + HOUR)
+    assert found.ingested == NOON
+    assert found.segments == {"journal": 0, "half": 1, "segments": 2}[arrangement]
+    assert found.damages == ()
 
 
 def test_days_are_counted_from_the_oldest_of_all() -> None:
@@ -80,7 +108,7 @@ def test_status_says_what_is_stored(store: Store) -> None:
     done = quickly(store.root, "status", "--deep")
 
     assert (done.code, done.err) == (0, "")
-    words = {line.split()[0]: line for line in done.out.splitlines() if line.startswith("  ")}
+    words = {line.split()[0]: line for line in done.out.splitlines() if line[:2] == "  " and line[2] != " "}
     assert set(words) == {dataset.name for dataset in DATASETS}
     assert " 3 records, " in words["dns"]
     assert "/2569 " in words["dns"]

@@ -54,6 +54,14 @@ def keep(store: Store, *flows: Flow) -> None:
         writer.append(FLOW.batch(flows))
 
 
+def seal(store: Store) -> None:
+    """Seal every flow that is stored."""
+    with store.ledger() as ledger:
+        sealer = store.sealer(ledger, (FLOW,))
+        sealer.recover()
+        sealer.seal(FLOW, store.clock())
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     """A store without a record."""
@@ -76,8 +84,19 @@ def test_a_table_and_what_it_is_about(imported: Store) -> None:
     done = quickly(imported.root, "search", "host:*", "--limit", "3")
 
     heading, *rows = done.out.splitlines()
-    assert heading.split() == ["time", "source", "destination", "proto", "app", "host", "bytes", "user"]
+    assert heading.split() == [
+        "time",
+        "source",
+        "destination",
+        "proto",
+        "app",
+        "host",
+        "bytes",
+        "user",
+        "record",
+    ]
     assert all(row.split()[0].endswith("/2569") for row in rows[:3])
+    assert all(row.split()[-1].startswith("import.1.") for row in rows[:3])
     assert rows[3].startswith("truncated at 3 of ")
     assert rows[3].endswith(" flow records; --limit shows more")
     assert rows[4].startswith("searched: all that is stored, 01/03/2569 ")
@@ -145,7 +164,8 @@ def test_csv_is_for_spreadsheets(store: Store) -> None:
     assert done.out.count(BOM) == 1
     assert "\r\n" in done.out
     first, second = csv.DictReader(io.StringIO(done.out.removeprefix(BOM), newline=""))
-    assert set(first) == {*FLOW.schema.names, "event.dataset", "event.schema"}
+    added = {"event.dataset", "event.schema", "applog.segment", "applog.row"}
+    assert set(first) == {*FLOW.schema.names, *added}
     assert (first["destination.domain"], first["source.bytes"]) == ("โรงเรียน.example", "1000")
     assert (second["network.transport"], second["destination.domain"]) == ("udp", "")
     assert "2 flow records, all shown" in done.err
@@ -380,3 +400,63 @@ def test_a_range_that_runs_backwards_is_refused(store: Store) -> None:
 
     assert done.code == 5
     assert "is not before --until" in done.err
+
+
+def test_sealed_records_are_found_with_their_position(store: Store) -> None:
+    """The same lines before and after sealing; then each says its segment and row."""
+    keep(store, flow(1, user_id="S-1"), flow(2, user_id="S-2"))
+    before = quickly(store.root, "search", "user.id:S-1", "--format", "json")
+    seal(store)
+
+    after, table, rows = (
+        quickly(store.root, "search", "user.id:S-1", "--format", form) for form in ("json", "table", "csv")
+    )
+    (record,) = quickly(store.root, "search", "user.id:S-1", "--format", "records").out.splitlines()
+
+    assert after.out == before.out
+    found = json.loads(record)
+    assert (found["segment"], found["line"] + "\n") == ("flow/00000000", after.out)
+    assert table.out.splitlines()[1].endswith(f"  flow/0:{found['row']}")
+    (cells,) = csv.DictReader(io.StringIO(rows.out.removeprefix(BOM), newline=""))
+    assert (cells["applog.segment"], cells["applog.row"]) == ("flow/00000000", str(found["row"]))
+
+
+def test_records_in_a_journal_have_no_position_yet(store: Store) -> None:
+    """Segment and row are null; the line's event.id is where it lies until it is sealed."""
+    keep(store, flow(1))
+
+    done = quickly(store.root, "search", "*", "--format", "records")
+
+    (record,) = map(json.loads, done.out.splitlines())
+    assert (record["segment"], record["row"]) == (None, None)
+    assert json.loads(record["line"])["event.id"] == "test.1.0"
+    assert "1 flow records, all shown" in done.err
+
+
+def test_a_user_id_is_compared_exactly(store: Store) -> None:
+    """As an identifier under its own name; under user: without regard to case."""
+    keep(store, flow(1, user_id="S-1"))
+    searches = ["user.id:S-1", "user.id:s-1", "user.id:s-*", "user:s-1"]
+
+    journal = [quickly(store.root, "search", one).out.splitlines()[-3] for one in searches]
+    seal(store)
+    sealed = [quickly(store.root, "search", one).out.splitlines()[-3] for one in searches]
+
+    one, none = "1 flow records, all shown", "no flow record matches"
+    assert journal == sealed == [one, none, one, one]
+
+
+def test_a_broken_segment_is_said_and_the_rest_is_found(store: Store) -> None:
+    """Exit code 3, the segment named, its audit record a failure; what lies elsewhere is shown."""
+    keep(store, flow(1))
+    seal(store)
+    keep(store, flow(2))
+    path = store.root / "segments" / "flow" / "00000000.segment"
+    flip(path, path.stat().st_size - 1)
+
+    done = quickly(store.root, "search", "*")
+
+    assert done.code == 3
+    assert "1 flow records, all shown" in done.out
+    assert f"damaged, and not searched: {path}" in done.err
+    assert audits(store)[-1]["event.outcome"] == "failure"

@@ -12,9 +12,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ import pyarrow.compute as pc
 
 from applog.health import DATASETS
 from applog.records import FLOW
+from applog.search.statement import Asked, answer
 from retention.store import Store
 
 DAY_US = 86_400_000_000
@@ -77,15 +78,13 @@ class School:
     @cached_property
     def domains(self) -> pa.Array:
         """Names, the most visited first; one in 1,500 ends in ``SUFFIX``."""
-        hosts = ("www", "api", "cdn", "static", "img", "edge-7")
-        return pa.array(
-            [
-                f"{hosts[number % 6]}.{SUFFIX}"
-                if number % 1_500 == 750
-                else f"{hosts[number % 6]}.site-{number * 7919 % self.names:05d}.{('net', 'co.th', 'org')[number % 3]}"
-                for number in range(self.names)
-            ]
-        )
+        return pa.array([self._domain(number) for number in range(self.names)])
+
+    def _domain(self, number: int) -> str:
+        host = ("www", "api", "cdn", "static", "img", "edge-7")[number % 6]
+        if number % 1_500 == 750:
+            return f"{host}.{SUFFIX}"
+        return f"{host}.site-{number * 7_919 % self.names:05d}.{('net', 'co.th', 'org')[number % 3]}"
 
     @cached_property
     def servers(self) -> pa.Array:
@@ -195,3 +194,72 @@ def _frames(school: School, start: int, day: int, rows: int) -> Iterator[pa.Reco
     flows = school.flows(start, rows, day * rows)
     for at in range(0, rows, FRAME_ROWS):
         yield flows[at : at + FRAME_ROWS]
+
+
+def measure(root: Path, rows: int, school: School) -> None:
+    """Print how long searches of the store at *root* take, warm and cold."""
+    store = Store.open(root)
+    person = f"user.id:{school.user_ids[17].as_py()}"
+    asked = {
+        "one person": (person, "must: < 300 ms warm, < 1.5 s cold; aims at 30 ms"),
+        "one person and a name": (f"{person} host:*.net", ""),
+        "a name suffix": (f"host:*.{SUFFIX}", "must: < 2 s; aims at 0.5 s"),
+        "everything, newest first": ("*", ""),
+    }
+    for label, (query, target) in asked.items():
+        found = _search(store, query)
+        warm = _median(partial(_search, store, query))
+        cold = _median(partial(_command, root, query), runs=3)
+        print(
+            f"search     {label}: {warm * 1e3:,.0f} ms warm, {cold:.2f} s cold; {found:,} of {rows:,} records"
+            + (f" ({target})" if target else "")
+        )
+
+
+def _search(store: Store, query: str) -> int:
+    """As the command does it, without its process and its audit record; how many records match."""
+    request = Asked(query=query).request(DATASETS, store.clock())
+    found = answer(store, FLOW, request)
+    if found.damages or found.result.batch.num_rows != min(request.limit, found.result.total):
+        sys.exit(f"{query}: an answer that is not whole: {found.lines()}")
+    return found.result.total
+
+
+def _command(root: Path, query: str) -> None:
+    command = [APPLOG, "--data", str(root), "search", query, "--format", "records"]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def _median(work: Callable[[], object], runs: int = RUNS) -> float:
+    """Median seconds of *runs* runs."""
+    times = []
+    for _ in range(runs):
+        started = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)
+
+
+def main() -> None:
+    """Fill a store, or take the one that was filled before, and measure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--rows", type=int, default=10_000_000, help="flows altogether")
+    parser.add_argument("--days", type=int, default=90)
+    parser.add_argument("--subjects", type=int, default=5_000)
+    parser.add_argument("--store", type=Path, help="keep the store here, and use it when it is there")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="applog-person-") as folder:
+        root = given.store or Path(folder) / "store"
+        school = School(subjects=given.subjects)
+        if not (root / "store.json").exists():
+            started = time.perf_counter()
+            fill(root, given.rows, given.days, school)
+            seconds = time.perf_counter() - started
+            print(f"seal       {given.rows:,} flows journaled and sealed in {seconds:,.0f} s")
+        size = sum(path.stat().st_size for path in (root / "segments").rglob("*") if path.is_file())
+        print(f"disk       {size / given.rows:.1f} B a flow in segments (must: <= 50; aims at 35)")
+        measure(root, given.rows, school)
+
+
+if __name__ == "__main__":
+    main()

@@ -135,7 +135,7 @@ def test_recovery_can_be_cut_too(
 
 
 def cut_at_the_first(call: str, old_store: Path, tmp_path: Path, power: Power) -> Path:
-    """The store as a power cut leaves it: behind the first removal, or before the first signature is named."""
+    """The store as a power cut leaves it: behind the first removal, or before the first signature."""
     trial, half = (aged(old_store, tmp_path / name) for name in ("trial", "half"))
     with trial.store.ledger() as ledger:
         power.calls.clear()
@@ -147,14 +147,14 @@ def cut_at_the_first(call: str, old_store: Path, tmp_path: Path, power: Power) -
             half.expirer(ledger).expire()
         power.restore()
     assert half.segment(FIRST).exists() is (call == "rename")
-    assert half.signed().state_of("coverage", 0).expiring is (call == "unlink")
+    assert bool(half.signed().state_of("coverage", 0).expiring) is (call == "unlink")
     return half.root
 
 
 def test_removals_are_on_the_disk_before_the_receipt(
     old_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The directory is synced behind the last removal: ``expired`` is never said of a file that comes back."""
+    """The directory is synced behind the last removal: what is called expired does not come back."""
     power = Power(monkeypatch)
     aging = aged(old_store, tmp_path / "whole")
 

@@ -135,7 +135,7 @@ class Ledger:
     def _known(self, entry: dict[str, Any]) -> Sealed:
         known = self.sealed.get(entry["dataset"], [])
         require(0 <= entry["sequence"] < len(known), "of a segment that was never sealed")
-        return known[entry["sequence"]]
+        return known[int(entry["sequence"])]
 
     def key_at(self, size: int) -> str:
         """The verifier key that signs at *size* entries: rotation counts from its entry on (8.5)."""

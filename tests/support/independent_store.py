@@ -131,7 +131,7 @@ def _journals(manifest: dict[str, Any], ends: Ends) -> None:
         require(list(one) == JOURNAL and 0 < one["first"] <= one["last"], "journals")
         digest(one["head"])
         known = ends.setdefault((manifest["dataset"], one["writer"]), [])
-        before = known[-1] if known else {"last": 0, "head": "0" * 64}
+        before: dict[str, Any] = known[-1] if known else {"last": 0, "head": "0" * 64}
         goes_on = (one["first"], one["after"]) == (before["last"] + 1, before["head"])
         require(goes_on, f"journal {one['writer']} does not go on behind file {before['last']}")
         known.append(one)

@@ -16,7 +16,7 @@ import random
 import shutil
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ import pytest
 
 from tests.support.power import PowerCutError
 
-CALLS = ("open", "write", "fsync", "fdatasync", "rename", "unlink", "truncate", "mkdir")
+CALLS = ("open", "write", "pwrite", "fsync", "fdatasync", "rename", "unlink", "truncate", "mkdir")
 """What reaches the disk and is counted; an ``open`` only where it makes or empties a file."""
 
 Names = dict[str, int]
@@ -82,6 +82,7 @@ class Forgetful:
         for path in (one for one in self.root.rglob("*") if one.is_file()):
             self._content[path.stat().st_ino] = path.read_bytes()
         watched = {"open": self._open, "write": self._write, "fsync": self._fsync, "fdatasync": self._fsync}
+        watched["pwrite"] = self._pwrite
         watched |= {"rename": self._rename, "unlink": self._unlink, "truncate": self._truncate}
         for name, call in {**watched, "mkdir": self._mkdir}.items():
             self.monkeypatch.setattr(os, name, call)
@@ -91,6 +92,10 @@ class Forgetful:
         """Cut the power before call number *step* from now on (0: the next)."""
         self.calls.clear()
         self._step = step
+
+    def mend(self) -> None:
+        """Nothing is cut any more."""
+        self._step = None
 
     def crash(self, variant: Variant, seed: int = 0) -> None:
         """The machine is off and starts again: put back what *variant* leaves; nothing fails any more."""
@@ -146,12 +151,15 @@ class Forgetful:
 
     def _content_left(self, inode: int, now: bytes, variant: Variant, chance: random.Random) -> bytes:
         durable = self._content.get(inode, b"")
-        how = variant.content if variant.content != "some" else chance.choice(("lost", "kept", "half", "zeros"))
+        how = (
+            variant.content if variant.content != "some" else chance.choice(("lost", "kept", "half", "zeros"))
+        )
         if how == "lost" or now == durable:
             return durable
         if how == "kept":
             return now
-        same = len(os.path.commonprefix([durable, now]))
+        pairs = zip(durable, now, strict=False)
+        same = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
         if how == "half":
             return now[: same + (len(now) - same) // 2]
         return now[:same] + bytes(len(now) - same)
@@ -172,7 +180,7 @@ class Forgetful:
         self._changes.setdefault(where.parent.stat().st_ino, []).append((where.name, inode))
 
     def _bury(self, path: Any) -> None:
-        """Keep an inode that loses its name: it may have it back after the crash, and nothing takes its number."""
+        """Keep an inode that loses its name: a crash may give it back, and nothing else takes its number."""
         if Path(path).exists():
             os.link(path, self._graves / str(next(self._kept)))
 
@@ -192,8 +200,14 @@ class Forgetful:
         written: int = self._real["write"](descriptor, data)
         return written
 
+    def _pwrite(self, descriptor: int, data: Any, offset: int) -> int:
+        if self._place(descriptor) is not None:
+            self._count("pwrite")
+        written: int = self._real["pwrite"](descriptor, data, offset)
+        return written
+
     def _place(self, descriptor: int) -> Path | None:
-        place = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        place = Path(f"/proc/self/fd/{descriptor}").readlink()
         return place if place.is_relative_to(self.root) else None
 
     def _fsync(self, descriptor: int) -> None:
@@ -244,6 +258,3 @@ class Forgetful:
 
 def _listing(directory: Path) -> Names:
     return {one.name: one.lstat().st_ino for one in directory.iterdir()}
-
-
-Action = Callable[[], object]

@@ -125,8 +125,8 @@ class SealedStore:
             for check in verifier.checks():
                 done.append(check)
                 failures += map(str, check.failures)
-        except VerificationFailedError as error:
-            assert failures == [str(one) for one in error.failures]
+        except VerificationFailedError:
+            pass  # each was in its check
         except RetentionError as error:
             failures.append(str(error))
         return done, failures

@@ -48,7 +48,7 @@ def stopped(process: "subprocess.Popen[bytes]") -> Outcome:
 
 
 def test_the_life_of_a_store(store: Store, config: Path) -> None:
-    """Beside a running keeper: import, seal, verify; a flipped byte is named with code 3, put back all is well."""
+    """Import, seal, verify beside a keeper; a flipped byte is named with code 3; put back, all is well."""
     process = running(store, config)
     imported = applog(store.root, "import", str(CAPTURES / "tcp-fin.pcap"))
     sealed = applog(store.root, "seal", "--now")

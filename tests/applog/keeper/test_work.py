@@ -6,6 +6,7 @@ from applog import audit
 from applog.audit import Actor
 from applog.health import DATASETS
 from applog.keeper import work
+from retention.errors import SealingRefusedError
 from retention.journal.writer import CUT
 from retention.ledger.view import read_ledger
 from retention.records import AUDIT, COVERAGE
@@ -62,7 +63,7 @@ def test_a_damaged_journal_does_not_keep_the_others_open(store: Store) -> None:
 
     assert [one.name for one in sealing.reports] == ["audit/00000001"]
     assert [one.dataset for one in sealing.refusals] == ["coverage"]
-    with pytest.raises(work.JournalsRefusedError, match="coverage is not sealed") as error:
+    with pytest.raises(SealingRefusedError, match="coverage is not sealed") as error:
         sealing.check()
     assert error.value.exit_code == 3
 

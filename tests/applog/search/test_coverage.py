@@ -7,8 +7,9 @@ import pytest
 from applog.search.coverage import NOT_A_LOSS, CoverageStatement, coverage_of
 from retention.records import COVERAGE, Coverage
 from retention.store import Store
+from tests.support.arranged import ARRANGEMENTS, arranged
 from tests.support.command import new_store, quickly
-from tests.support.disk import HOUR, NOON, flip
+from tests.support.disk import DAY, HOUR, NOON, flip
 
 
 @pytest.fixture
@@ -96,3 +97,36 @@ def test_damage_of_the_coverage_is_said(store: Store) -> None:
     assert len(found.lines()) == 1
     assert found.lines()[0].startswith(f"coverage: damaged, so more may be missing: journal {path}")
     assert quickly(store.root, "status").code == 3
+
+
+def test_what_has_expired_is_not_passed_over() -> None:
+    """Coverage records that were deleted in their time may have noted more than what is left."""
+    statement = CoverageStatement(records=0, reasons={}, expired=2)
+
+    assert statement.lines() == ["coverage: some of its records have expired, so more may be missing"]
+
+
+def test_sealed_losses_count_as_those_in_journals(tmp_path: Path) -> None:
+    """The same sums wherever the records lie; a segment outside the range is not even opened."""
+    losses = [Coverage(timestamp=NOON, end=NOON + HOUR, source="t", reason="malformed", packets=3)]
+    later = [Coverage(timestamp=NOON + DAY, source="t", reason="malformed", packets=4)]
+    stores = [arranged(tmp_path / name, name, COVERAGE, losses, later).store for name in ARRANGEMENTS]
+
+    whole = [coverage_of(store, None, None).reasons for store in stores]
+    late = [coverage_of(store, NOON + HOUR + 1, None).reasons for store in stores]
+
+    assert whole == [{"malformed": (2, 7)}] * 3
+    assert late == [{"malformed": (1, 4)}] * 3
+
+
+def test_a_damaged_segment_of_losses_is_said(tmp_path: Path) -> None:
+    """It is named, and the rest still counts."""
+    losses = [Coverage(timestamp=NOON, source="t", reason="malformed", packets=3)]
+    made = arranged(tmp_path / "store", "half", COVERAGE, losses, losses)
+    flip(made.segment(COVERAGE, 0), made.segment(COVERAGE, 0).stat().st_size - 20)
+
+    found = coverage_of(made.store, None, None)
+
+    assert found.reasons == {"malformed": (1, 3)}
+    assert len(found.damages) == 1
+    assert "00000000.segment" in found.damages[0]

@@ -472,3 +472,14 @@ def test_parsing_needs_no_engine() -> None:
     script = "import sys, applog.search.query; sys.exit('duckdb' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+def test_an_identifier_is_exact_under_its_own_name() -> None:
+    """user.id:S-1 is compared with its case, alone, in a group or with NOT; user: and patterns are not."""
+    exact = Target(Kind.TEXT, ("user.id",), exact=True)
+
+    assert ast("user.id:S-1") == Term(exact, Op.EQUALS, "S-1")
+    assert ast("user.id:(a OR B)") == Or((Term(exact, Op.EQUALS, "a"), Term(exact, Op.EQUALS, "B")))
+    assert ast("NOT user.id:a") == Not(Term(exact, Op.EQUALS, "a"))
+    assert ast("user.id:S-*") == Term(exact, Op.MATCHES, "S-*")
+    assert Term(USER_ID, Op.EQUALS, "S-1") in ast("user:S-1").parts

@@ -8,8 +8,8 @@ Rules:
 
 import numpy as np
 
-from retention.encoding.memory import U, load8, put, put_word, unchecked
-from retention.encoding.texts import REFUSED
+from retention.encoding.kernel.memory import U, load8, put, put_word, unchecked
+from retention.encoding.kernel.texts import REFUSED
 
 ZEROS = U(0x3030303030303030)
 EIGHT_DIGITS = U(100_000_000)
@@ -111,14 +111,16 @@ def write_time(moment, dates, column, out, at):
     minutes = seconds // 60
     clock = _digits(U((minutes // 60 * 100 + minutes % 60) * 100 + seconds % 60)) | ZEROS
     clock = (
-        TIME
-        | clock >> U(16) & U(0xFFFF)
-        | (clock >> U(32) & U(0xFFFF)) << U(24)
-        | clock >> U(48) << U(48)
+        TIME | clock >> U(16) & U(0xFFFF) | (clock >> U(32) & U(0xFFFF)) << U(24) | clock >> U(48) << U(48)
     )
     fraction = FRACTION | (_digits(U(micro)) | ZEROS) >> U(16) << U(8)
     at = put(out, at, 0x22)
-    at = put_word(out, at, date & U(0xFFFFFFFF) | U(0x2D) << U(32) | (date >> U(32) & U(0xFFFF)) << U(40) | U(0x2D) << U(56), 8)
+    at = put_word(
+        out,
+        at,
+        date & U(0xFFFFFFFF) | U(0x2D) << U(32) | (date >> U(32) & U(0xFFFF)) << U(40) | U(0x2D) << U(56),
+        8,
+    )
     at = put_word(out, at, date >> U(48) | U(0x54) << U(16), 3)
     at = put_word(out, at, clock, 8)
     return put(out, put_word(out, at, fraction, 8), 0x22)
@@ -161,7 +163,7 @@ def _zeros(data, start):
 def _write_group(group, out, at):
     """One to four hexadecimal digits in lower case."""
     text = U(LOWER[U(group >> 8)]) | U(LOWER[U(group & 255)]) << U(16)
-    skipped = (group < 0x1000) + (group < 0x100) + (group < 0x10)
+    skipped = np.int64(group < 0x1000) + np.int64(group < 0x100) + np.int64(group < 0x10)
     return put_word(out, at, text >> U(8 * skipped), 4 - skipped)
 
 

@@ -10,7 +10,7 @@ Rules:
 
 import numpy as np
 
-from retention.encoding.memory import U, load8, put, put_word, unchecked
+from retention.encoding.kernel.memory import U, load8, put, put_word, unchecked
 
 REFUSED, FULL = -1, -2
 """Instead of a position: a value has no line (or looks so); the output has not enough room."""
@@ -51,9 +51,9 @@ def _sequence(data, start, end):
     if lead < 0xC2 or lead > 0xF4 or start + length > end or not _continues(data, start + 1, length - 1):
         return 0
     second = np.int64(data[U(start + 1)])
-    if lead == 0xE0 and second < 0xA0 or lead == 0xED and second > 0x9F:
+    if (lead == 0xE0 and second < 0xA0) or (lead == 0xED and second > 0x9F):
         return 0
-    if lead == 0xF0 and second < 0x90 or lead == 0xF4 and second > 0x8F:
+    if (lead == 0xF0 and second < 0x90) or (lead == 0xF4 and second > 0x8F):
         return 0
     return length
 

@@ -2,7 +2,7 @@
 
 Rules:
     1. Memory is reached as arrays only: a ``window`` has the address and the size that Arrow says.
-    2. Nothing here compares an index with a size. What calls it does (``kernel``), and says how.
+    2. Nothing here compares an index with a size. What calls it does (``lines``), and says how.
     3. Positions are int64; words of text are uint64, the first character in the lowest byte. The two are
        never mixed: Numba makes their sum a float.
     4. What is an instruction of the machine, at any alignment, is spelled as one (``intrinsic``): it

@@ -7,14 +7,14 @@ Rules:
     2. Room is compared before every member, text and list item; ``SLACK`` covers what has a fixed length.
     3. ``REFUSED`` means that a value has no line, or that the memory is not as Arrow describes it. The
        reference says which; nothing is decided here.
-    4. Nothing is compiled for a dataset: what a row holds is in the table (``layout``).
+    4. Nothing is compiled for a dataset: what a row holds is in the table (``columns``).
     5. Nothing is allocated, so reference counting is off (docs/decisions/0002).
 """
 
 import numpy as np
 from numba import types
 
-from retention.encoding.layout import (
+from retention.encoding.kernel.columns import (
     BOOLEAN,
     CONSTANT,
     DATA,
@@ -39,20 +39,20 @@ from retention.encoding.layout import (
     VALUES,
     WIDTH,
 )
-from retention.encoding.memory import (
+from retention.encoding.kernel.memory import (
     BYTES,
     U,
     bit,
     checked,
+    copy32,
     load_int32,
     load_int64,
     put,
-    copy32,
     unchecked,
     window,
 )
-from retention.encoding.texts import FULL, REFUSED, SLACK, write_text
-from retention.encoding.values import (
+from retention.encoding.kernel.texts import FULL, REFUSED, SLACK, write_text
+from retention.encoding.kernel.values import (
     write_address,
     write_boolean,
     write_integer,
@@ -129,7 +129,7 @@ def _is_sound(table, column, rows, constants):
     if kind in (TEXT, IP, MAC):
         size = _number(table, column, DATA + 1)
         return _has_ranges(window(table, column, OFFSETS), first, rows, size)
-    return kind == CONSTANT or kind in (TEXTS, IPS) and _has_lists(table, column, rows)
+    return kind == CONSTANT or (kind in (TEXTS, IPS) and _has_lists(table, column, rows))
 
 
 @unchecked()
