@@ -1,3 +1,3 @@
 """The appliance: capture, attribution, search, evidence and the applog command."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

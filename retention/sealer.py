@@ -169,12 +169,13 @@ class Sealer:
             temporary.rename(name.with_suffix(SEGMENT))
         write_file(name.with_suffix(MANIFEST), encoded)
         sync_directory(directory)
-        # 5. The ledger: from here on it is sealed.
+        # 5. The ledger. A crash before the checkpoint undoes it: the entries are cut, the files removed.
         entry = SealedEntry(
             time=iso(self.clock()), dataset=dataset.name, sequence=sequence, manifest=leaf_hash(encoded).hex()
         )
         self.ledger.append([entry])
         self.catalogue.refresh()
+        # 6. The checkpoint: from here on it is sealed.
         self.sign_heads()
         # 7. The journals are not needed any more. A crash before this leaves them to ``recover``.
         self.waiting.unlink_sealed(dataset)
@@ -207,7 +208,9 @@ class Sealer:
     def _day_key(self, dataset: Dataset, day: str) -> DayKey:
         date = dt.date.fromisoformat(day)
         public = self.ledger.state.vrf.get((dataset.name, day))
-        if public is not None:
+        here = any(one.present and one.manifest.day == day for one in self.catalogue.sealed(dataset.name))
+        # Rows that come late, when the day's key went with its segments, get a new one.
+        if public is not None and (here or self.day_keys.has(dataset.name, date)):
             key = self.day_keys.open(dataset.name, date)
             if key.vrf.public != public:
                 raise SealingRefusedError(

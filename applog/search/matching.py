@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from applog.errors import SearchError
+from applog.search.sources import Places
 from applog.search.sql import Condition, quoted, where
 from applog.search.tree import All, And, Node, Not, Or, Term, columns_of
 
@@ -65,21 +66,19 @@ class Matcher:
                 return found
 
     def _coded(self, term: Term, name: str, column: pa.ChunkedArray) -> Mask:
-        """*term* on a dictionary-coded column: on the values of all its dictionaries at once."""
-        values = [chunk.dictionary for chunk in column.chunks]
-        if not values:
+        """*term* on a dictionary-coded column: on the values of all its chunks at once."""
+        chunks = [_values(chunk) for chunk in column.chunks]
+        if not chunks:
             return np.zeros(0, np.bool_)
-        matches = self.matching(where(term), pa.table({name: pa.concat_arrays(values)}))
+        matches = self.matching(where(term), pa.table({name: pa.concat_arrays([one for one, _ in chunks])}))
         found = np.zeros(len(column), np.bool_)
         row = value = 0
-        for chunk, distinct in zip(column.chunks, values, strict=True):
-            answers = matches[value : value + len(distinct)]
+        for values, places in chunks:
+            answers = matches[value : value + len(values)]
             if answers.any():
-                absent = len(distinct)
-                indices = chunk.indices.fill_null(absent).to_numpy()
-                found[row : row + len(chunk)] = np.append(answers, False)[indices]
-            row += len(chunk)
-            value += len(distinct)
+                found[row : row + len(places)] = np.append(answers, False)[places]
+            row += len(places)
+            value += len(values)
         return found
 
     def matching(self, condition: Condition, table: pa.Table) -> Mask:
@@ -121,3 +120,10 @@ class Matcher:
         for setting in _CONFINED:
             connection.execute(f"SET {setting}")
         return connection
+
+
+def _values(chunk: pa.DictionaryArray) -> tuple[pa.Array, Places]:
+    """What is to be compared, and for each row which of it; one beyond the last where a row has no value."""
+    if len(chunk) < len(chunk.dictionary):  # a few rows of many: their own values are fewer
+        return chunk.dictionary_decode(), np.arange(len(chunk))
+    return chunk.dictionary, chunk.indices.fill_null(len(chunk.dictionary)).to_numpy()

@@ -42,8 +42,8 @@ FORCE = "APPLOG_ENCODING"
 FEW = 512
 """Rows below which a process that has not loaded the kernel does not load it for them."""
 
-MOST_BYTES = 2**31 - 1
-"""What the offsets of a ``string`` array can count."""
+MOST_BYTES = 2**31 - 2
+"""What Arrow puts into a ``string`` array; its offsets are int32."""
 
 _GROWTHS = 1, 6
 """How much the texts of a batch may grow by escapes: mostly not beyond what numbers and NULLs leave free."""

@@ -5,23 +5,31 @@ Rules (FORMAT.md 8.3):
     2. A file is synced before its head is signed, and its frames are read from the file, without any key.
 """
 
+import logging
 import os
 from pathlib import Path
 
 from retention.catalogue import Catalogue
+from retention.errors import JournalDamagedError
 from retention.journal import files
 from retention.journal.frame import FoundFrame, scan
 from retention.ledger.entries import HeadsEntry, JournalHead
 from retention.ledger.state import LedgerState, dataset_heads
 from retention.times import iso
 
+_log = logging.getLogger(__name__)
+
+TOLERANCE_US = 5_000_000
+"""How far a confirmed time may be behind the newest one and still mean the same."""
+
 
 def heads_entry(
     journals: Path, state: LedgerState, catalogue: Catalogue, now: int, confirmed: int | None
 ) -> HeadsEntry:
     """The entry of this moment; times are UTC µs."""
-    if confirmed is not None and state.confirmed is not None:
-        confirmed = max(confirmed, state.confirmed)
+    if confirmed is not None and state.confirmed is not None and confirmed < state.confirmed:
+        # Servers differ by a little; a time that is clearly behind contradicts one of the two confirmations.
+        confirmed = state.confirmed if state.confirmed - confirmed <= TOLERANCE_US else None
     return HeadsEntry(
         time=iso(now),
         confirmed=None if confirmed is None else iso(confirmed),
@@ -39,7 +47,11 @@ def journal_heads(journals: Path, catalogue: Catalogue) -> list[JournalHead]:
         numbered = files.numbered(directory)
         newest = max(numbered, default=0)
         if newest > (end.file if end is not None else 0):
-            last = synced_end(numbered[newest])
+            try:
+                last = synced_end(numbered[newest])
+            except JournalDamagedError as error:
+                _log.error("no head of it is signed: %s", error)  # sealing it will be refused
+                continue
             heads.append((dataset, writer, newest, last.frames, last.chain.hex()))
     return heads
 

@@ -5,15 +5,18 @@ Rules (FORMAT.md 8.4):
        next opening finds out what arrived.
     2. A checkpoint is signed only when ``heads`` is the last entry and the ledger extends ``last-signed``,
        which is written, durably, before the checkpoint is published.
-    3. A torn end beyond the last checkpoint is kept aside and cut; whatever else does not fit is refused.
+    3. Entries beyond the last checkpoint are kept aside and cut at the next opening: nobody signed them, so
+       anybody could have written them, and nothing was done that rests on them. What does not fit within is
+       refused.
     4. A missing ledger is made anew only in a store in which nothing was ever sealed.
 """
 
 import base64
 import fcntl
+import logging
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -27,6 +30,8 @@ from retention.ledger.state import LedgerState, origin_of, rotation_message
 from retention.merkle import leaf_hash, root
 from retention.note import Checkpoint, Signer, open_checkpoint, sign_checkpoint
 from retention.times import iso
+
+_log = logging.getLogger(__name__)
 
 ENTRIES, CHECKPOINT, LOCK = "entries", "checkpoint", "lock"
 
@@ -58,6 +63,8 @@ class Ledger:
         self._last_signed = last_signed
         self._lock = lock
         self._descriptor = -1
+        self._end = memory.end
+        """Bytes of the entries that are applied."""
         self._signed = memory.signed
         """What ``last-signed`` held when the entries were last held against it; they only grew since."""
         self._broken: str | None = None
@@ -99,37 +106,40 @@ class Ledger:
                 raise LedgerError(f"{path} is missing, but {self._last_signed} says that a ledger was signed")
             write_file(path, b"")
         signed = self._last_signed.read_bytes() if self._last_signed.exists() else None
-        torn = self._read_entries(path, signed)
-        if signed is not None:
-            if signed != self._signed:  # else it was held against these entries before
-                check_extends(self.leaves, signed, self.state)
-            self._signed = signed
-        elif any(self.state.sealed.values()):
-            raise LedgerError(f"{self._last_signed} is missing, but segments were sealed")
-        if torn:
-            kept = path.stat().st_size - len(torn)
-            write_file(path.with_name(f"{ENTRIES}.tail-{kept}"), torn)
-            os.truncate(path, kept)
+        if signed is None and (self._directory / CHECKPOINT).exists():
+            raise LedgerError(f"{self._last_signed} is missing, but a checkpoint was published")
+        self._read_signed(path, signed)
+        self._cut(path)
         self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         os.fsync(self._descriptor)
         self._take_up(store_id, now)
         if signed is not None and _published(self._directory) != signed:
             write_file(self._directory / CHECKPOINT, signed)
 
-    def _read_entries(self, path: Path, signed: bytes | None) -> bytes:
-        """Apply what is there; the answer is the end that a power cut left and nobody signed."""
+    def _read_signed(self, path: Path, signed: bytes | None) -> None:
+        """Apply the entries that *signed* covers; no other ones count, for anybody can write them."""
         memory, found = self._memory, path.stat()
         if memory.end and (found.st_ino != memory.file or found.st_size < memory.end):
             raise LedgerError(f"{path} was replaced or cut since this process read it")
-        lines, torn = read_lines(path, memory.end)
-        for number, line in enumerate(lines):
-            try:
-                self._apply(line)
-            except LedgerError:
-                if signed is None or len(self.leaves) < _size_of(signed, self.state):
-                    raise
-                return b"\n".join([*lines[number:], torn])
-        return torn
+        if signed is None or signed == self._signed:
+            return
+        lines, _ = read_lines(path, memory.end)
+        size = unverified_size(signed)
+        for line in lines[: max(size - len(self.leaves), 0)]:
+            self._apply(line)
+            self._end += len(line) + 1
+        check_extends(self.leaves, signed, self.state)
+        self._signed = signed
+
+    def _cut(self, path: Path) -> None:
+        """Keep aside and cut what a crash, or somebody, left behind the signed entries."""
+        behind = path.read_bytes()[self._end :] if path.stat().st_size > self._end else b""
+        if behind:
+            _log.warning(
+                "%s: %d bytes behind the checkpoint were set aside: nobody signed them", path, len(behind)
+            )
+            write_file(path.with_name(f"{ENTRIES}.tail-{self._end}"), behind)
+            os.truncate(path, self._end)
 
     def _take_up(self, store_id: str, now: int) -> None:
         """Make the first entry, or make sure that it is this store's."""
@@ -162,6 +172,7 @@ class Ledger:
         except OSError as error:
             self._broken = error.strerror or str(error)
             raise JournalWriteError(f"ledger {self._directory}: {self._broken}") from error
+        self._end += sum(len(line) + 1 for line in lines)
 
     def _apply(self, line: bytes) -> None:
         self.state.apply(line)
@@ -190,7 +201,7 @@ class Ledger:
         state = self.state
         signers = [self._keys.signer(state.key)]
         signed = _published(self._directory)
-        if len(state.keys) > 1 and (signed is None or _size_of(signed, state) <= state.key_entries[-1]):
+        if len(state.keys) > 1 and (signed is None or unverified_size(signed) <= state.key_entries[-1]):
             signers.insert(0, self._keys.signer(state.keys[-2]))
         return signers
 
@@ -211,10 +222,14 @@ class Ledger:
     def close(self) -> None:
         """Let go of the ledger."""
         memory = self._memory
-        if self._descriptor >= 0 and self._broken is None:
-            found = os.fstat(self._descriptor)
-            memory.file, memory.end, memory.signed = found.st_ino, found.st_size, self._signed
-        else:  # what arrived is found out at the next opening
+        signed = self._signed is not None and unverified_size(self._signed) == self.state.size
+        if self._descriptor >= 0 and self._broken is None and signed:
+            memory.file, memory.end, memory.signed = (
+                os.fstat(self._descriptor).st_ino,
+                self._end,
+                self._signed,
+            )
+        else:  # what arrived is found out, and what is not signed is cut, at the next opening
             memory.state, memory.leaves, memory.end, memory.signed = LedgerState(), [], 0, None
         for descriptor in (self._descriptor, self._lock):
             if descriptor >= 0:
@@ -231,7 +246,7 @@ class Ledger:
 
 
 def read_lines(path: Path, start: int = 0) -> tuple[list[bytes], bytes]:
-    """The whole lines of the ledger at *path* from byte *start*, without line feeds, and what stands behind."""
+    """Whole lines of the ledger at *path* from byte *start*, without line feeds, and what stands behind."""
     with path.open("rb") as file:
         file.seek(start)
         *lines, torn = file.read().split(b"\n")
@@ -263,17 +278,14 @@ def check_extends(leaf_hashes: Sequence[bytes], signed: bytes, state: LedgerStat
     return checkpoint
 
 
-def entries_of(lines: Sequence[bytes]) -> Iterator[tuple[LedgerState, Entry]]:
-    """Entry by entry, with the state behind each."""
-    state = LedgerState()
-    for line in lines:
-        entry = state.apply(line)
-        yield state, entry
+def unverified_size(signed: bytes) -> int:
+    """How many entries the checkpoint in *signed* says it covers, before its signature is checked.
 
-
-def _size_of(signed: bytes, state: LedgerState) -> int:
-    checkpoint, _ = open_checkpoint(signed, state.keys)
-    return checkpoint.size
+    Raises:
+        NoteError: it is not a checkpoint.
+    """
+    text, _, _ = signed.decode("utf-8", "replace").partition("\n\n")
+    return Checkpoint.parse(text + "\n").size
 
 
 def _published(directory: Path) -> bytes | None:

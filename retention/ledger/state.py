@@ -129,6 +129,8 @@ class LedgerState:
                 self._take_expiring(entry)
             case ExpiredEntry():
                 state = self.state_of(entry.dataset, entry.sequence)
+                if entry.day_key not in ("kept", "shredded"):
+                    raise ValueError(f"day key {entry.day_key!r}, expected kept or shredded")
                 if not state.expiring or state.expired:
                     raise ValueError(
                         f"{entry.dataset}/{entry.sequence:08d} expired without or after its turn"
@@ -160,8 +162,9 @@ class LedgerState:
                     _check_signature(signer, message, signature)
                 self._add_key(new_key)
             case KeyEntry(action="vrf", dataset=str(dataset), day=str(day), public=str(public)):
-                if (dataset, day) in self.vrf:
-                    raise ValueError(f"a second VRF key for {dataset} of {day}")
+                # A second one is for rows that come late, when the first was shredded with its segments.
+                if len(bytes.fromhex(public)) != HASH_BYTES:
+                    raise ValueError(f"a VRF key of {len(public) // 2} bytes, expected {HASH_BYTES}")
                 self.vrf[dataset, day] = bytes.fromhex(public)
             case _:
                 raise ValueError(f"key entry with action {entry.action!r} and other members than it needs")
@@ -214,8 +217,8 @@ class LedgerState:
                 f"{name} expires after {entry.retention_days} days, expected at least {FLOOR_DAYS}"
             )
         confirmed = from_iso(entry.confirmed)
-        if self.confirmed is not None and confirmed < self.confirmed:
-            raise ValueError(f"{name} expires on a time before one that was confirmed earlier")
+        if confirmed != self.confirmed:
+            raise ValueError(f"{name} expires on another time than the one that heads confirmed last")
         if state.proven_at is None or confirmed < state.proven_at + entry.retention_days * US_PER_DAY:
             raise ValueError(f"{name} expires before its {entry.retention_days} days are over")
         state.expiring = entry

@@ -194,8 +194,8 @@ def _early(manifest: Manifest, expiring: ExpiringEntry) -> list[RetentionError]:
         return []
     return [
         SegmentError(
-            f"segment {manifest.name}: it expired at {expiring.confirmed}, but its {expiring.retention_days} days "
-            f"were over at {iso(due)}"
+            f"segment {manifest.name}: it expired at {expiring.confirmed}, its {expiring.retention_days} "
+            f"days were over at {iso(due)}"
         )
     ]
 

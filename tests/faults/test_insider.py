@@ -12,6 +12,7 @@ import pytest
 
 from retention.journal.adopt import AdoptedFile
 from retention.leaves import EMPTY_ROOT
+from tests.support.disk import put
 from tests.support.insider import Insider, rechained, with_value
 from tests.support.sealed import AUDIT, MIDNIGHT, SealedStore
 
@@ -155,3 +156,18 @@ def test_control(target: SealedStore) -> None:
 
     assert target.verify(deep=True) == []
     assert "are not those that were signed" in "".join(target.verify(anchor=before))
+
+
+def test_an_older_last_signed_costs_no_segment(target: SealedStore) -> None:
+    """keys/ put back from a back-up, all else as it was: the newer checkpoint is signed too, nothing goes."""
+    first_days = Insider(target).entries()[:11]
+    newest, entries = target.lodge(), target.entries.read_bytes()
+    Insider(target).forge(first_days)
+    put(target.entries, entries)
+    put(target.checkpoint, newest)
+    before = sorted((target.root / "segments").rglob("*"))
+
+    target.reopened().sign_heads()
+
+    assert sorted((target.root / "segments").rglob("*")) == before
+    assert target.verify(anchor=newest) == []

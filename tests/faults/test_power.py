@@ -66,7 +66,7 @@ Forms = Callable[[int], tuple[Variant, ...]]
 
 
 def sweep(original: SealedStore, work: Path, variants: Forms, stride: int = 1) -> Counter[str]:
-    """Cut at every *stride*-th step in turn; what went wrong, by words, and under ``steps`` how many there were."""
+    """Cut at every *stride*-th step in turn; what went wrong, in words, and ``steps``, how many there are."""
     found: Counter[str] = Counter()
     for step in itertools.count(0, stride):
         for variant in variants(step):

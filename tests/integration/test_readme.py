@@ -19,7 +19,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 USER = "applog-test"
 UP, TEST, SEARCH = "deploy/up --demo", "deploy/test", ".venv/bin/applog search 'host:*' --limit 5"
-SHOWING = ("search", "status", "import")
+SHOWING = ("search", "status", "import", "seal", "verify", "prove", "keys", "expire")
 PASSED_ON = re.compile(r"PIP_.*|.*_(proxy|PROXY)|SSL_CERT_.*|REQUESTS_CA_BUNDLE")
 """How to reach the package index from here; nothing about Python or applog."""
 

@@ -241,7 +241,7 @@ def write_lines(table, rows, constants, dates, ends, out):
     if table.shape[1] != WIDTH or dates.shape != (len(table), 2) or len(ends) != rows + 1:
         return REFUSED
     limit = len(out) - SLACK
-    if limit < 0 or limit > 2**31 - 1:
+    if limit < 0 or limit > 2**31 - 2:
         return FULL
     dates[:, 0] = -1
     ends[0] = at = 0
