@@ -8,10 +8,12 @@ Rules (docs/decisions/0007):
 """
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from retention.durable import read_file
 from retention.errors import SegmentError
 from retention.segment.manifest import Manifest
 
@@ -83,7 +85,7 @@ class Catalogue:
         loaded = self._known.get(key)
         if loaded is None:
             try:
-                encoded = (directory / (name + MANIFEST)).read_bytes()
+                encoded = read_file(directory / (name + MANIFEST))
             except OSError as error:
                 raise SegmentError(f"manifest {directory.name}/{name}: {error.strerror}") from error
             loaded = (Manifest.parse(encoded, f"{directory.name}/{name}"), encoded)
@@ -113,7 +115,7 @@ class Catalogue:
 
 def is_name(name: str, suffix: str) -> bool:
     """Whether *name* is that of a manifest or segment."""
-    return len(name) == 8 + len(suffix) and name.endswith(suffix) and name[:8].isdecimal()
+    return re.fullmatch(rf"[0-9]{{8}}{re.escape(suffix)}", name) is not None
 
 
 def _identity(entry: "os.DirEntry[str]") -> _Identity:

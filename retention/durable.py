@@ -8,8 +8,11 @@ Rules:
     4. Errors of the disk leave this module as the ``OSError`` they are: the caller knows what they mean.
 """
 
+import errno
 import os
+import stat
 from pathlib import Path
+from typing import BinaryIO
 
 
 def sync_directory(path: Path) -> None:
@@ -51,6 +54,21 @@ def write_all(descriptor: int, data: bytes | bytearray | memoryview) -> None:
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(descriptor, rest) :]
+
+
+def open_file(path: Path) -> BinaryIO:
+    """The regular file *path* for reading; a pipe in its place would keep its reader waiting for ever."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return os.fdopen(descriptor, "rb", buffering=0)
+
+
+def read_file(path: Path) -> bytes:
+    """The bytes of the regular file *path*."""
+    with open_file(path) as file:
+        return file.read()
 
 
 def shred(path: Path) -> None:

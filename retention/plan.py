@@ -32,6 +32,17 @@ class FileSpan:
     """Earliest ``event.ingested``, UTC µs. Absent: no rows."""
     last: int | None = None
     """Latest ``event.ingested``, UTC µs."""
+    opened: int | None = None
+    """When it was opened, UTC µs. Absent in files of applog 0.1."""
+
+    void: bool = False
+    """Whether whole frames stand behind its end that were never acknowledged."""
+
+    def before(self, cut: int) -> bool:
+        """Whether it belongs to the time before *cut*, UTC µs: by its rows, or else by its opening."""
+        if self.last is not None:
+            return self.last < cut
+        return (start_of_day(self.day) if self.opened is None else self.opened) < cut
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,6 +61,11 @@ class Group:
     def rows(self) -> int:
         """How many rows it has."""
         return sum(file.rows for file in self.files)
+
+    @property
+    def waits(self) -> bool:
+        """Whether it has to wait for rows: a manifest without any has no place for hashes of void frames."""
+        return not self.rows and any(file.void for file in self.files)
 
 
 def plan_imports(spans: Sequence[FileSpan]) -> list[Group]:
@@ -125,31 +141,32 @@ def _split(files: list[FileSpan]) -> list[list[FileSpan]]:
     for moment in sorted({one.last + 1 for one in files if one.last is not None}, reverse=True):
         before, behind = _parted(files, moment)
         rows = sum(one.rows for one in before)
-        if before and behind and rows <= CAP_ROWS and _is_clean(before, behind, moment):
+        if before and behind and rows <= CAP_ROWS and _is_clean(behind, moment):
             return [before, *_split(behind)]
     for moment in sorted({one.last + 1 for one in files if one.last is not None}):
         before, behind = _parted(files, moment)
-        if before and behind and _is_clean(before, behind, moment):
+        if before and behind and _is_clean(behind, moment):
             return [before, *_split(behind)]
     return [files]
 
 
 def _parted(files: list[FileSpan], moment: int) -> tuple[list[FileSpan], list[FileSpan]]:
-    before = [one for one in files if one.last is not None and one.last < moment]
-    held = {(one.writer, one.number) for one in before}
-    # Files without rows go with the file of their writer that follows, so that no number is left behind.
-    behind = [one for one in files if (one.writer, one.number) not in held]
+    """The front of each journal that is wholly before *moment*, and the rest."""
+    before: list[FileSpan] = []
+    behind: list[FileSpan] = []
+    begun: set[str] = set()
+    for one in files:
+        if one.writer not in begun and (one.last is None or one.last < moment):
+            before.append(one)
+        else:
+            begun.add(one.writer)
+            behind.append(one)
     return before, behind
 
 
-def _is_clean(before: list[FileSpan], behind: list[FileSpan], moment: int) -> bool:
-    """Whether *moment* parts them: all of *behind* is later, in time and in the order of each journal."""
-    if any(one.first is not None and one.first < moment for one in behind):
-        return False
-    newest = {
-        one.writer: max(other.number for other in before if other.writer == one.writer) for one in before
-    }
-    return all(one.number > newest.get(one.writer, -1) for one in behind)
+def _is_clean(behind: list[FileSpan], moment: int) -> bool:
+    """Whether *moment* parts them in time."""
+    return all(one.first is None or one.first >= moment for one in behind)
 
 
 def _bounds(files: Iterable[FileSpan]) -> tuple[int | None, int | None]:

@@ -9,6 +9,7 @@ head or the last sealed hash, a checkpoint that does not extend the last one.
 """
 
 import datetime as dt
+import itertools
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,8 @@ from retention.catalogue import MANIFEST, SEGMENT, Catalogue, is_name
 from retention.dataset import Dataset
 from retention.durable import make_directory, sync_directory, write_file
 from retention.encoding import ENCODER
-from retention.errors import SealingRefusedError
+from retention.errors import JournalWriteError, SealingRefusedError
+from retention.journal import files
 from retention.journal.adopt import AdoptedFile
 from retention.keys import DayKey, DayKeys
 from retention.leaves import EMPTY_ROOT
@@ -101,18 +103,36 @@ class Sealer:
         """What was named but never entered in the ledger: its journals are still there."""
         if not directory.exists():
             return
+        self._refuse_orphans(directory, known)
         names = sorted(path.name for path in directory.iterdir())
         unsealed = [
             name
             for name in names
             if name.startswith(".")
-            or ((is_name(name, MANIFEST) or is_name(name, SEGMENT)) and int(name[:8]) >= known)
+            or (is_name(name, MANIFEST) and int(name[:8]) >= known)
+            or (is_name(name, SEGMENT) and int(name[:8]) >= known)
         ]
         for name in sorted(unsealed, key=lambda one: not one.endswith(MANIFEST)):  # the manifest goes first
             (directory / name).unlink()
             _log.info("removed %s/%s: its sealing was interrupted; it is sealed anew", directory.name, name)
         if unsealed:
             sync_directory(directory)
+
+    def _refuse_orphans(self, directory: Path, known: int) -> None:
+        """Nothing is removed whose journals are gone: it was sealed, and the ledger lost it.
+
+        Raises:
+            SealingRefusedError: a segment that the ledger does not know cannot be sealed anew.
+        """
+        for one in self.catalogue.sealed(directory.name)[known:]:
+            for journal in one.manifest.journals:
+                base = self.root / "journals" / directory.name / journal.writer
+                for number in range(journal.first, journal.last + 1):
+                    if not files.path_of(base, number).is_file():
+                        raise SealingRefusedError(
+                            f"segment {one.manifest.name} is not in the ledger, and its journals are gone: "
+                            "ledger or keys were put back from an older back-up"
+                        )
 
     def seal(self, dataset: Dataset, cut: int) -> list[SealReport]:
         """Seal everything of *dataset* that was finished before *cut* (UTC µs).
@@ -122,15 +142,21 @@ class Sealer:
         Raises:
             SealingRefusedError: a journal is not as it was written, or not as it was signed.
         """
+        try:
+            return self._seal(dataset, cut)
+        except OSError as error:
+            raise JournalWriteError(f"sealing {dataset.name}: {error.strerror}: {error.filename}") from error
+
+    def _seal(self, dataset: Dataset, cut: int) -> list[SealReport]:
         journals = self.waiting.finished(dataset)
         self.waiting.refuse_missing(dataset, self.ledger.state)
         imports = plan_imports(_before(journals.pop(IMPORT_WRITER, []), cut))
-        reports = [self._commit(dataset, group) for group in imports]
+        reports = [self._commit(dataset, group) for group in _ready(imports)]
         if journals and not self.waiting.still_open(dataset, cut):
             before = [_before(spans, cut) for spans in journals.values()]
             since, epoch = self._live_end(dataset)
             groups = plan_live(before, since=since, epoch=epoch, cut=cut)
-            reports += [self._commit(dataset, group) for group in groups]
+            reports += [self._commit(dataset, group) for group in _ready(groups)]
         return reports
 
     def _live_end(self, dataset: Dataset) -> tuple[int, int]:
@@ -322,10 +348,10 @@ def _ranges(adopted: Sequence[AdoptedFile]) -> Iterator[JournalRange]:
 
 
 def _before(spans: Sequence[FileSpan], cut: int) -> list[FileSpan]:
-    """Those from the front of *spans* that have no row at or behind *cut*."""
-    taken = []
-    for span in spans:
-        if span.last is not None and span.last >= cut:
-            break
-        taken.append(span)
-    return taken
+    """Those from the front of *spans* that are of the time before *cut*."""
+    return list(itertools.takewhile(lambda span: span.before(cut), spans))
+
+
+def _ready(groups: Sequence[Group]) -> list[Group]:
+    """*groups* up to the first that has to wait."""
+    return list(itertools.takewhile(lambda group: not group.waits, groups))

@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 
 from retention.catalogue import Catalogue, Sealed, SealedEnd
 from retention.dataset import Dataset
-from retention.durable import make_directory, write_file
+from retention.durable import make_directory, read_file, write_file
 from retention.errors import (
     JournalWriteError,
     KeyMaterialError,
@@ -47,7 +47,7 @@ from retention.keys import (
     write_check,
 )
 from retention.ledger.entries import KeyEntry, decode_entry
-from retention.ledger.log import Ledger, Memory, read_lines
+from retention.ledger.log import ENTRIES, Ledger, Memory, read_lines
 from retention.sealer import Sealer
 from retention.segment.reader import Segment
 from retention.times import day_of
@@ -138,7 +138,7 @@ class Store:
             StoreError: it is of a newer format, or its mark cannot be read.
         """
         try:
-            mark = msgspec.json.decode((root / "store.json").read_bytes(), type=StoreMark)
+            mark = msgspec.json.decode(read_file(root / "store.json"), type=StoreMark)
         except (FileNotFoundError, NotADirectoryError):
             raise StoreMissingError(root) from None
         except OSError as error:
@@ -187,6 +187,8 @@ class Store:
             LedgerError: it is not what was signed last.
         """
         self.unlock()
+        if not (self.root / "ledger" / ENTRIES).exists() and any((self.root / "segments").glob("*/*")):
+            raise StoreError(f"{self.root} holds sealed segments, but its ledger is missing: put it back")
         try:
             return Ledger.open(
                 self.root / "ledger",

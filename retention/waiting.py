@@ -11,7 +11,7 @@ from pathlib import Path
 
 from retention.catalogue import Catalogue
 from retention.dataset import Dataset
-from retention.durable import sync_directory
+from retention.durable import read_file, sync_directory
 from retention.errors import JournalDamagedError, SealingRefusedError
 from retention.journal import files
 from retention.journal.adopt import AdoptedFile, FinishedFile, adopt, finished_files, measure
@@ -62,16 +62,18 @@ class Waiting:
             if finished.number != expected:
                 missing = files.path_of(directory, expected)
                 raise JournalDamagedError(missing, 0, "the file is missing; later ones are there")
-            rows, first, last = measure(finished, dataset, self.recipients)
+            measured = measure(finished, dataset, self.recipients)
             self._files[dataset.name, directory.name, finished.number] = finished
             spans.append(
                 FileSpan(
                     writer=directory.name,
                     number=finished.number,
                     day=finished.day,
-                    rows=rows,
-                    first=first,
-                    last=last,
+                    rows=measured.rows,
+                    first=measured.first,
+                    last=measured.last,
+                    opened=finished.opened,
+                    void=measured.void,
                 )
             )
             expected += 1
@@ -99,7 +101,7 @@ class Waiting:
                 continue
             end = self.catalogue.end_of(file.dataset, file.writer)
             path = files.path_of(self.root / "journals" / file.dataset / file.writer, file.file)
-            if not (end is not None and file.file <= end.file) and not path.exists():
+            if not (end is not None and file.file <= end.file) and not path.is_file():
                 raise SealingRefusedError(f"{path} is missing, but its head was signed")
 
     def still_open(self, dataset: Dataset, cut: int) -> list[str]:
@@ -117,7 +119,7 @@ class Waiting:
         sealed = end is not None and newest <= end.file
         if not newest or sealed or (dataset.name, directory.name, newest) in self._files:
             return False
-        header, _ = files.header_of(numbered[newest], numbered[newest].read_bytes())
+        header, _ = files.header_of(numbered[newest], read_file(numbered[newest]))
         return header.opened is None or header.opened < cut
 
     def unlink_sealed(self, dataset: Dataset) -> None:

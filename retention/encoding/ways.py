@@ -77,7 +77,7 @@ def attempt(kernel: ModuleType, dataset: Dataset, batch: pa.RecordBatch) -> pa.A
             buffers = [None, pa.py_buffer(ends), data.slice(0, used)]
             return pa.Array.from_buffers(pa.string(), rows, buffers, null_count=0)
         if used != kernel.FULL or room == MOST_BYTES:
-            return None
+            break
     return None
 
 

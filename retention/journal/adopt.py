@@ -14,12 +14,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from retention.dataset import Dataset
+from retention.durable import read_file
 from retention.errors import JournalDamagedError
 from retention.journal import files
 from retention.journal.files import LastFrame
@@ -92,7 +94,7 @@ def finished_files(directory: Path) -> list[FinishedFile]:
             if successor is None and not idle:
                 break  # its writer may still append to it
             end = files.recover(path) if successor is None else _end_named_by(successor)
-            header, _ = files.header_of(path, path.read_bytes())
+            header, _ = files.header_of(path, read_file(path))
             finished.append(
                 FinishedFile(path=path, number=number, day=header.day, opened=header.opened, end=end)
             )
@@ -115,7 +117,7 @@ def _idle(directory: Path) -> Iterator[bool]:
 
 
 def _end_named_by(successor: Path) -> LastFrame:
-    header, _ = files.header_of(successor, successor.read_bytes())
+    header, _ = files.header_of(successor, read_file(successor))
     return LastFrame(frames=header.after_frames, chain=bytes.fromhex(header.after_hash))
 
 
@@ -126,7 +128,7 @@ def adopt(finished: FinishedFile, dataset: Dataset, recipients: Recipients) -> A
         JournalDamagedError: anything in it is not as it was written.
         SchemaError: it is of another schema or encoder version.
     """
-    data = finished.path.read_bytes()
+    data = read_file(finished.path)
     header, length = files.header_of(finished.path, data)
     opener = Opener(dataset, recipients, header, hashlib.sha256(data[:length]).digest())
     start = files.start_hash(header)
@@ -172,22 +174,33 @@ def _opened(path: Path, opener: Opener, data: bytes, found: FoundFrame) -> pa.Re
         raise JournalDamagedError(path, found.offset, f"frame {found.header.number}: {what}") from error
 
 
-def measure(
-    finished: FinishedFile, dataset: Dataset, recipients: Recipients
-) -> tuple[int, int | None, int | None]:
-    """Rows of *finished*, and its earliest and latest ``event.ingested`` (UTC µs; None without rows).
+class Measured(NamedTuple):
+    """What planning needs to know of a finished file."""
+
+    rows: int
+    first: int | None
+    """Earliest ``event.ingested``, UTC µs. None: no rows."""
+    last: int | None
+    """Latest ``event.ingested``, UTC µs."""
+    void: bool
+    """Whether whole frames stand behind its end, which a signed head may cover."""
+
+
+def measure(finished: FinishedFile, dataset: Dataset, recipients: Recipients) -> Measured:
+    """Rows and span of *finished*.
 
     ``event.ingested`` is one value a frame and never decreases in a file, so two frames are enough.
     """
-    data = finished.path.read_bytes()
+    data = read_file(finished.path)
     header, length = files.header_of(finished.path, data)
-    whole = list(_whole_frames(finished, data, length, files.start_hash(header)))[: finished.end.frames]
-    filled = [frame for frame in whole if frame.header.rows]
+    whole = list(_whole_frames(finished, data, length, files.start_hash(header)))
+    filled = [frame for frame in whole[: finished.end.frames] if frame.header.rows]
+    void = len(whole) > finished.end.frames
     if not filled:
-        return 0, None, None
+        return Measured(0, None, None, void)
     opener = Opener(dataset, recipients, header, hashlib.sha256(data[:length]).digest())
     times = []
     for frame in (filled[0], filled[-1]):
         column = _opened(finished.path, opener, data, frame).column("event.ingested")
         times.append(int(column.cast(pa.int64())[0].as_py()))
-    return sum(frame.header.rows for frame in filled), times[0], times[1]
+    return Measured(sum(frame.header.rows for frame in filled), times[0], times[1], void)

@@ -8,16 +8,18 @@ Rules (FORMAT.md 3):
 
 import logging
 import os
+import re
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from retention.catalogue import SealedEnd
-from retention.durable import write_file
+from retention.durable import read_file, write_file
 from retention.errors import JournalDamagedError
 from retention.journal.frame import (
     HASH_BYTES,
+    TRAILER_BYTES,
     Damage,
     FileHeader,
     Malformed,
@@ -45,7 +47,7 @@ NO_PREDECESSOR = LastFrame(frames=0, chain=bytes(HASH_BYTES))
 
 def numbered(directory: Path) -> dict[int, Path]:
     """Journal files of *directory* by number, in order."""
-    found = (path for path in directory.glob(f"*{SUFFIX}") if path.stem.isdecimal())
+    found = (path for path in directory.glob(f"*{SUFFIX}") if re.fullmatch("[0-9]{8}", path.stem))
     # Reading anything else than a file could wait for ever; in place of one, it leaves a hole that is named.
     files = {int(path.stem): path for path in found if stat.S_ISREG(path.lstat().st_mode)}
     return dict(sorted(files.items()))
@@ -83,19 +85,23 @@ def recover(path: Path) -> LastFrame:
     Raises:
         JournalDamagedError: it holds damage that a crash does not leave.
     """
-    data = path.read_bytes()
+    data = read_file(path)
     header, length = header_of(path, data)
     last = LastFrame(frames=0, chain=start_hash(header))
+    place = slice(0, length)
     for found in scan(data, length, last.chain):
         if not isinstance(found, Damage):
             last = LastFrame(frames=found.header.number, chain=found.header.chain)
+            place = slice(found.offset, found.body.stop + TRAILER_BYTES)
         elif found.tail:
             _set_aside(path, data, found.offset)
         else:
             raise JournalDamagedError(path, found.offset, found.what)
     # The successor will count these frames, but a writer that was killed may have left the last one, like the
-    # cut above, in memory only: without this a power cut could take back what the successor names.
-    with path.open("rb") as file:
+    # cut above, in memory only: without this a power cut could take back what the successor names. It is
+    # written again because pages whose sync failed count as clean, and a later sync skips them.
+    with path.open("r+b") as file:
+        os.pwrite(file.fileno(), data[place], place.start)
         os.fsync(file.fileno())
     return last
 

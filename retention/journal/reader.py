@@ -21,6 +21,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from retention.dataset import Dataset
+from retention.durable import read_file
 from retention.encoding import ENCODER, encode
 from retention.errors import JournalDamagedError, SchemaError
 from retention.journal import files
@@ -76,7 +77,7 @@ class JournalReader:
 
     def _frames_of(self, path: Path, after: Position, successor: Path | None) -> Iterator[Frame]:
         try:
-            data = path.read_bytes()
+            data = read_file(path)
             header, length = files.header_of(path, data)
         except JournalDamagedError as error:
             self.damages.append(error)
@@ -116,7 +117,7 @@ class JournalReader:
         if successor is None:
             return None
         try:
-            header, _ = files.header_of(successor, successor.read_bytes())
+            header, _ = files.header_of(successor, read_file(successor))
         except (JournalDamagedError, OSError):
             return None
         return files.LastFrame(frames=header.after_frames, chain=bytes.fromhex(header.after_hash))

@@ -161,6 +161,9 @@ class JournalWriter:
         if not batch.schema.equals(self._dataset.schema):
             raise SchemaError(f"journal {self._directory}: the columns are not those of {self._dataset.name}")
         future: Future[Position] = Future()
+        if not batch.num_rows:
+            future.set_result(Position(self._number, self._last.frames))
+            return future
         future.set_running_or_notify_cancel()  # from here on nobody can cancel it under the writer's hands
         with self._state:
             self._state.wait_for(lambda: self._waiting_rows < PENDING_ROWS or self._closing)

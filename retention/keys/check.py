@@ -10,6 +10,7 @@ Rules (FORMAT.md 4):
 import hashlib
 from pathlib import Path
 
+from retention.durable import read_file
 from retention.errors import KeyMaterialError
 from retention.keys.wrapping import MasterKeySource, making, unwrap, wrapped_files, write_wrapped
 
@@ -32,7 +33,7 @@ def check(directory: Path, master: MasterKeySource, store_id: str) -> None:
     path = directory / "master.check"
     master.read()
     try:
-        wrapped = path.read_bytes()
+        wrapped = read_file(path)
     except FileNotFoundError:
         _check_by_keys(directory, master)
         write_check(directory, master, store_id)

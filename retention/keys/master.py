@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from retention.durable import write_file
+from retention.durable import read_file, write_file
 from retention.errors import KeyMaterialError
 from retention.keys.passphrase import ARGON2, Argon2Cost, Ask, PassphraseMasterKey
 from retention.keys.wrapping import MasterKeySource
@@ -184,7 +184,7 @@ def _passphrase(environ: Mapping[str, str], ask: Ask) -> Ask:
 def _read_secret(path: Path, what: str) -> tuple[bytes, int]:
     """Content and mode of a file."""
     try:
-        return path.read_bytes(), stat.S_IMODE(path.stat().st_mode)
+        return read_file(path), stat.S_IMODE(path.stat().st_mode)
     except OSError as error:
         raise KeyMaterialError(f"{what} {path}: {error.strerror}") from error
 

@@ -20,7 +20,7 @@ import msgspec
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from cryptography.hazmat.primitives.keywrap import aes_key_wrap
 
-from retention.durable import write_file
+from retention.durable import read_file, write_file
 from retention.errors import KeyMaterialError
 from retention.keys.wrapping import MasterKeySource, held, opened
 
@@ -110,7 +110,7 @@ class PassphraseMasterKey(MasterKeySource):
             KeyMaterialError: the file is missing or malformed, or the passphrase does not open it.
         """
         try:
-            text = self.path.read_bytes()
+            text = read_file(self.path)
         except OSError as error:
             raise KeyMaterialError(f"master key {self.path}: {error.strerror}") from error
         with self._once:

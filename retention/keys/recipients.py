@@ -14,7 +14,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hpke
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
-from retention.durable import shred, write_file
+from retention.durable import read_file, shred, write_file
 from retention.errors import KeyMaterialError
 from retention.keys.wrapping import MasterKeySource, held, making, unwrap, write_wrapped
 
@@ -57,7 +57,7 @@ class Recipients:
         """*secret* so that only the keeper of *day*'s private key can read it (HPKE base mode, RFC 9180)."""
         path = self._path(day, "pub")
         try:
-            public = X25519PublicKey.from_public_bytes(path.read_bytes())
+            public = X25519PublicKey.from_public_bytes(read_file(path))
         except FileNotFoundError:
             raise KeyMaterialError(
                 f"no recipient key for {day}: expected {path}; `applog run` and `applog init` make them ahead"

@@ -11,7 +11,7 @@ Rules (FORMAT.md 4.1):
 
 from pathlib import Path
 
-from retention.durable import shred, sync_directory
+from retention.durable import read_file, shred, sync_directory
 from retention.errors import KeyMaterialError
 from retention.keys.master import CredentialMasterKey, FileMasterKey, StoreMasterKey
 from retention.keys.passphrase import PassphraseMasterKey
@@ -69,7 +69,7 @@ def _finish(master: StoreMasterKey) -> bool:
         shred(path)
     # 2. Rewrite what lies under the old key. A failure leaves both keys, and every file under one of them.
     for path in wrapped_files(master.directory):
-        if opened(path.read_bytes(), key) is None:
+        if opened(read_file(path), key) is None:
             write_wrapped(path, unwrap(path, master), key)
     # 3. The old key goes; a failure leaves .next, which opens everything.
     if current is not None:

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap, aes_key_wrap
 
-from retention.durable import make_directory, write_file
+from retention.durable import make_directory, read_file, write_file
 from retention.errors import KeyMaterialError
 
 _WRAPPING_BYTES = 8
@@ -49,7 +49,7 @@ def unwrap(path: Path, master: MasterKeySource, size: int | None = None) -> byte
     """
     for _ in range(2):  # again, because a rotation may have ended between the reading of file and key
         try:
-            wrapped = path.read_bytes()
+            wrapped = read_file(path)
         except OSError as error:
             raise KeyMaterialError(f"key {path}: {error.strerror}") from error
         if size is not None and len(wrapped) != size + _WRAPPING_BYTES:

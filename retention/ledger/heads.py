@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 
 from retention.catalogue import Catalogue
+from retention.durable import open_file
 from retention.errors import JournalDamagedError
 from retention.journal import files
 from retention.journal.frame import FoundFrame, scan
@@ -62,7 +63,7 @@ def synced_end(path: Path) -> files.LastFrame:
     Raises:
         JournalDamagedError: its header is damaged.
     """
-    with path.open("rb") as file:
+    with open_file(path) as file:
         os.fsync(file.fileno())
         data = file.read()
     header, length = files.header_of(path, data)

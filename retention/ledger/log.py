@@ -22,7 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from retention.durable import make_directory, write_all, write_file
+from retention.durable import make_directory, open_file, read_file, write_all, write_file
 from retention.errors import JournalWriteError, LedgerError, StoreError
 from retention.keys import SigningKeys
 from retention.ledger.entries import Entry, HeadsEntry, KeyEntry, encode_entry
@@ -105,16 +105,26 @@ class Ledger:
             if self._last_signed.exists():
                 raise LedgerError(f"{path} is missing, but {self._last_signed} says that a ledger was signed")
             write_file(path, b"")
-        signed = self._last_signed.read_bytes() if self._last_signed.exists() else None
-        if signed is None and (self._directory / CHECKPOINT).exists():
-            raise LedgerError(f"{self._last_signed} is missing, but a checkpoint was published")
+        signed = self._newest_signed()
         self._read_signed(path, signed)
         self._cut(path)
         self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         os.fsync(self._descriptor)
         self._take_up(store_id, now)
-        if signed is not None and _published(self._directory) != signed:
-            write_file(self._directory / CHECKPOINT, signed)
+        for copy in (self._last_signed, self._directory / CHECKPOINT):
+            if signed is not None and not (copy.exists() and read_file(copy) == signed):
+                self._hold_against(copy)
+                write_file(copy, signed)
+
+    def _newest_signed(self) -> bytes | None:
+        """What the entries are held against: the larger of ``last-signed`` and the published checkpoint.
+
+        Keys that were put back from a back-up bring an older ``last-signed`` with them.
+        """
+        found = [
+            read_file(path) for path in (self._last_signed, self._directory / CHECKPOINT) if path.exists()
+        ]
+        return max(found, key=unverified_size, default=None)
 
     def _read_signed(self, path: Path, signed: bytes | None) -> None:
         """Apply the entries that *signed* covers; no other ones count, for anybody can write them."""
@@ -131,9 +141,14 @@ class Ledger:
         check_extends(self.leaves, signed, self.state)
         self._signed = signed
 
+    def _hold_against(self, copy: Path) -> None:
+        """The older of the two signed checkpoints must be of this same ledger."""
+        if copy.exists():
+            check_extends(self.leaves, read_file(copy), self.state)
+
     def _cut(self, path: Path) -> None:
         """Keep aside and cut what a crash, or somebody, left behind the signed entries."""
-        behind = path.read_bytes()[self._end :] if path.stat().st_size > self._end else b""
+        behind = read_file(path)[self._end :] if path.stat().st_size > self._end else b""
         if behind:
             _log.warning(
                 "%s: %d bytes behind the checkpoint were set aside: nobody signed them", path, len(behind)
@@ -183,7 +198,7 @@ class Ledger:
         state = self.state
         if self._broken is not None or not isinstance(state.last, HeadsEntry):
             raise LedgerError("a checkpoint is signed behind heads only, and never after a failed write")
-        if self._last_signed.exists() and self._last_signed.read_bytes() != self._signed:
+        if self._last_signed.exists() and read_file(self._last_signed) != self._signed:
             raise LedgerError(f"{self._last_signed} changed while this process held the ledger")
         checkpoint = Checkpoint(origin=state.key.name, size=state.size, root=state.tree.root())
         signed = sign_checkpoint(checkpoint, self._signers())
@@ -247,7 +262,7 @@ class Ledger:
 
 def read_lines(path: Path, start: int = 0) -> tuple[list[bytes], bytes]:
     """Whole lines of the ledger at *path* from byte *start*, without line feeds, and what stands behind."""
-    with path.open("rb") as file:
+    with open_file(path) as file:
         file.seek(start)
         *lines, torn = file.read().split(b"\n")
     return lines, torn
@@ -290,7 +305,7 @@ def unverified_size(signed: bytes) -> int:
 
 def _published(directory: Path) -> bytes | None:
     path = directory / CHECKPOINT
-    return path.read_bytes() if path.exists() else None
+    return read_file(path) if path.exists() else None
 
 
 def _base64(data: bytes) -> str:

@@ -9,6 +9,7 @@ import fcntl
 from dataclasses import dataclass
 from pathlib import Path
 
+from retention.durable import open_file, read_file
 from retention.errors import LedgerError
 from retention.ledger.entries import HeadsEntry
 from retention.ledger.log import CHECKPOINT, ENTRIES, LOCK, check_extends, read_lines
@@ -49,10 +50,10 @@ def read_ledger(directory: Path) -> LedgerView:
         NoteError: the checkpoint is not signed by the ledger's key.
     """
     try:
-        with (directory / LOCK).open("rb") as lock:
+        with open_file(directory / LOCK) as lock:
             fcntl.flock(lock, fcntl.LOCK_SH)
             lines, torn = read_lines(directory / ENTRIES)
-            signed = (directory / CHECKPOINT).read_bytes()
+            signed = read_file(directory / CHECKPOINT)
     except OSError as error:
         raise LedgerError(f"ledger {directory}: {error.strerror}: {error.filename}") from error
     leaf_hashes = [leaf_hash(line) for line in lines]

@@ -50,6 +50,7 @@ def check_rows(segment: Segment, beta: Beta) -> int:
     _check_tree(segment, batch, lines)
     _check_subjects(segment, batch, pa.chunked_array(lines), beta)
     _check_span(segment, batch)
+    _check_journals(segment)
     _check_chains(segment, batch, pa.chunked_array(lines))
     return segment.manifest.count
 
@@ -123,6 +124,27 @@ def _check_span(segment: Segment, batch: pa.RecordBatch) -> None:
             f"segment {segment.name}: ingested from {first} to {last}, outside its manifest's "
             f"{manifest.from_} to {manifest.until} or not of day {manifest.day}"
         )
+
+
+def _check_journals(segment: Segment) -> None:
+    """The journal files inside are exactly those that the manifest names, each following the one before."""
+    known = {journal.writer: journal for journal in segment.manifest.journals}
+    ends: dict[str, tuple[int, str, int]] = {}
+    for journal, table in zip(segment.directory.journals, segment.frames, strict=True):
+        named = known.get(journal.writer)
+        if named is None:
+            raise SegmentError(f"segment {segment.name}: journal {journal.writer} is not in its manifest")
+        file, head, _ = ends.get(journal.writer, (named.first - 1, named.after, 0))
+        if (journal.file, journal.after_hash) != (file + 1, head):
+            raise SegmentError(
+                f"segment {segment.name}: file {journal.file} of journal {journal.writer} does not follow "
+                f"file {file}"
+            )
+        last = table.chain[-1].tobytes() if len(table.chain) else leaves_start(segment.dataset, journal)
+        ends[journal.writer] = (journal.file, last.hex(), journal.frames)
+    expected = {writer: (named.last, named.head, named.frames) for writer, named in known.items()}
+    if ends != expected:
+        raise SegmentError(f"segment {segment.name}: its journals do not end as its manifest says")
 
 
 def _check_chains(segment: Segment, batch: pa.RecordBatch, lines: pa.ChunkedArray) -> None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from retention.dataset import Dataset
+from retention.durable import read_file
 from retention.errors import RetentionError, VerificationFailedError
 from retention.keys import DayKeys
 from retention.ledger.view import LedgerView, read_ledger
@@ -70,7 +71,7 @@ class Verifier:
     def _steps(self) -> list[Callable[[LedgerView], Check]]:
         scope = self.scope
         steps: list[Callable[[LedgerView], Check]] = [
-            check_ledger,
+            lambda view: check_ledger(view, self._last_signed()),
             lambda view: check_anchor(view, scope.anchor),
             self._load,
             lambda _: check_contiguity(self._manifests, self.created),
@@ -84,6 +85,12 @@ class Verifier:
                 )
             )
         return steps
+
+    def _last_signed(self) -> bytes | None:
+        try:
+            return read_file(self.root / "keys" / "signing" / "last-signed")
+        except OSError:
+            return None  # whoever verifies need not be able to read the keys
 
     def _load(self, view: LedgerView) -> Check:
         self._manifests, check = check_manifests(self.root, view)

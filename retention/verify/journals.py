@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+from retention.durable import read_file
 from retention.errors import RetentionError, VerificationError
 from retention.journal import files
-from retention.journal.frame import FoundFrame, scan
+from retention.journal.frame import FoundFrame, first_hash, scan
 from retention.ledger.state import JournalFile, LedgerState
 from retention.segment.manifest import JournalRange
 from retention.verify.model import Check, Manifests
@@ -13,10 +14,12 @@ from retention.verify.model import Check, Manifests
 def check_journals(root: Path, manifests: Manifests, state: LedgerState) -> Check:
     """6. Heads of sealed files end where they were sealed; heads of the others are in their files."""
     sealed: dict[tuple[str, str], list[JournalRange]] = {}
+    failures: list[RetentionError] = []
     for dataset, manifest in ((name, one.manifest) for name, of in manifests.items() for one in of):
         for journal in manifest.journals:
             sealed.setdefault((dataset, journal.writer), []).append(journal)
-    failures: list[RetentionError] = []
+            if manifest.count == 0:
+                failures += _not_empty(dataset, journal, state)
     opened = 0
     for file, heads in state.heads.items():
         ranges = sealed.get((file.dataset, file.writer), [])
@@ -33,6 +36,24 @@ def check_journals(root: Path, manifests: Manifests, state: LedgerState) -> Chec
     )
 
 
+def _not_empty(dataset: str, journal: JournalRange, state: LedgerState) -> list[RetentionError]:
+    """That files of a period without rows had frames: without any, each head follows from the one before."""
+    head = bytes.fromhex(journal.after)
+    for number in range(journal.first, journal.last + 1):
+        head = first_hash(dataset, journal.writer, number, head)
+        file = JournalFile(dataset, journal.writer, number)
+        signed = state.heads.get(file, {})
+        if any((frames, found) != (0, head) for frames, found in signed.items()):
+            return [rewritten(file, max(signed))]
+    if (journal.frames, journal.head) == (0, head.hex()):
+        return []
+    return [
+        VerificationError(
+            f"journal {dataset}/{journal.writer}: its files to {journal.last} had rows, its manifest none"
+        )
+    ]
+
+
 def _head(journal: JournalRange) -> bytes:
     return bytes.fromhex(journal.head)
 
@@ -41,7 +62,7 @@ def _open_failures(root: Path, file: JournalFile, heads: dict[int, bytes]) -> li
     """The file is there, and has every head that was signed of it."""
     path = files.path_of(root / "journals" / file.dataset / file.writer, file.file)
     try:
-        data = path.read_bytes()
+        data = read_file(path)
         header, length = files.header_of(path, data)
     except OSError as error:
         return [VerificationError(f"journal {path}: {error.strerror}, but its head was signed")]

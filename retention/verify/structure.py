@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from retention.catalogue import MANIFEST, SEGMENT, Sealed, is_name
+from retention.durable import open_file, read_file
 from retention.errors import RetentionError, SegmentError, VerificationError
 from retention.ledger.entries import ExpiringEntry
 from retention.ledger.log import check_extends
@@ -25,9 +26,17 @@ _BLOCK = 1 << 20
 _NO_FILE = (0, bytes(32).hex())
 
 
-def check_ledger(view: LedgerView) -> Check:
-    """1. Every entry follows from those before it; nothing stands behind the checkpoint."""
+def check_ledger(view: LedgerView, last_signed: bytes | None) -> Check:
+    """1. Every entry follows from those before it; nothing stands behind the checkpoint.
+
+    *last_signed* is what the signer remembers, if it may be read.
+    """
     failures: list[RetentionError] = []
+    if last_signed is not None:
+        try:
+            check_extends(view.leaves[: view.checkpoint.size], last_signed, view.state)
+        except RetentionError as error:
+            failures.append(error)
     if view.unsigned or view.torn:
         failures.append(
             VerificationError(
@@ -84,7 +93,7 @@ def _manifest(root: Path, dataset: str, number: int, committed: bytes) -> Sealed
     name = f"{dataset}/{number:08d}"
     path = root / "segments" / dataset / f"{number:08d}{MANIFEST}"
     try:
-        encoded = path.read_bytes()
+        encoded = read_file(path)
     except OSError as error:
         raise SegmentError(f"segment {name}: its manifest {path}: {error.strerror}") from error
     if leaf_hash(encoded) != committed:
@@ -98,7 +107,8 @@ def _manifest(root: Path, dataset: str, number: int, committed: bytes) -> Sealed
 def _unknown(root: Path, state: LedgerState) -> list[RetentionError]:
     """Files among the segments that the ledger knows nothing of."""
     failures: list[RetentionError] = []
-    for path in sorted((root / "segments").glob("*/*")):
+    strays = [path for path in (root / "segments").glob("*") if not path.is_dir()]
+    for path in [*strays, *sorted((root / "segments").glob("*/*"))]:
         dataset, name = path.parent.name, path.name
         known = len(state.sealed.get(dataset, []))
         ours = is_name(name, MANIFEST) or is_name(name, SEGMENT)
@@ -206,11 +216,10 @@ def _file_failure(one: Sealed) -> RetentionError | None:
     digest = hashlib.sha256()
     size = 0
     try:
-        with one.path.open("rb", buffering=0) as file:
-            block = memoryview(bytearray(_BLOCK))
-            while got := file.readinto(block):
-                digest.update(block[:got])
-                size += got
+        with open_file(one.path) as file:
+            while block := file.read(_BLOCK):
+                digest.update(block)
+                size += len(block)
     except OSError as error:
         return SegmentError(f"segment {manifest.name}: {one.path}: {error.strerror}")
     if size != manifest.size:

@@ -189,9 +189,6 @@ def test_a_key_that_was_rotated_out_signs_no_more(rotated: tuple[Path, VerifierK
         verify_store(root)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="reported: any key that the ledger ever had may sign its newest checkpoint"
-)
 def test_a_key_that_was_rotated_out_signs_no_more_for_us(rotated: tuple[Path, VerifierKey]) -> None:
     """The retention code refuses it too."""
     root, old = rotated

@@ -7,17 +7,16 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import msgspec
 import pytest
 
 from retention import proof
 from retention.errors import NoteError, ProofError, RetentionError, SegmentAlteredError
 from retention.note import VerifierKey, open_checkpoint
-from retention.proof import LedgerProof, RowProof
+from retention.proof import LedgerProof, RowProof, encoded_proof, parse_proof
 from tests.support import independent_note, independent_proof
 from tests.support.disk import flipped
 from tests.support.independent_proof import LEDGER, ROW, verify_row
-from tests.support.provable import ProvableStore, as_json, rows_of
+from tests.support.provable import ProvableStore, rows_of
 
 SEGMENTS: list[dict[str, int]] = [
     {"one": 1},
@@ -57,7 +56,7 @@ def mixed(store: ProvableStore) -> tuple[str, bytes, bytes]:
     """Line, row proof and ledger proof of row 20 of the subject with 33 rows."""
     opened = store.opened(MIXED)
     found = opened.prove(opened.segment.rows_of(b"source\0\4many")[20:21])
-    return found[0][0], as_json(found[0][1]), as_json(opened.to_ledger())
+    return found[0][0], encoded_proof(found[0][1]), encoded_proof(opened.to_ledger())
 
 
 @pytest.fixture(params=["retention", "independent"])
@@ -74,9 +73,9 @@ def check(request: pytest.FixtureRequest, key: VerifierKey, monkeypatch: pytest.
 
 def checked(line: str, row: bytes, ledger: bytes, key: VerifierKey) -> None:
     """The retention code's check, from JSON."""
-    parsed = msgspec.json.decode(row, type=RowProof)
+    parsed = parse_proof(row, RowProof)
     root = proof.check_row(line, parsed)
-    proof.check_segment_proof(parsed, root, msgspec.json.decode(ledger, type=LedgerProof), [key])
+    proof.check_segment_proof(parsed, root, parse_proof(ledger, LedgerProof), [key])
 
 
 REFUSED = (RetentionError, ValueError, OverflowError)
@@ -106,11 +105,11 @@ def test_every_row_is_proved(store: ProvableStore, key: VerifierKey, sequence: i
     assert [one.row for _, one in found] == list(rows)
     for line, one in found:
         assert proof.check_row(line, one) == root
-        assert verify_row(line, as_json(one), None, str(key)) == root
-        assert len(as_json(one)) < 2048
-        assert len(as_json(one)) + len(as_json(ledger)) < 8192
+        assert verify_row(line, encoded_proof(one), None, str(key)) == root
+        assert len(encoded_proof(one)) < 2048
+        assert len(encoded_proof(one)) + len(encoded_proof(ledger)) < 8192
     proof.check_segment_proof(one, root, ledger, [key])
-    verify_row(line, as_json(one), as_json(ledger), str(key))
+    verify_row(line, encoded_proof(one), encoded_proof(ledger), str(key))
 
 
 def test_lines_are_those_of_the_rows(store: ProvableStore) -> None:
@@ -165,8 +164,9 @@ def altered(value: Any, kind: Any) -> Iterator[Any]:
 
 
 def with_member(data: bytes, name: str, value: Any) -> bytes:
-    """The proof *data* with another value of one member."""
-    return json.dumps({**json.loads(data), name: value}).encode()
+    """The proof *data* with another value of one member, spelled as it should be."""
+    changed = {**json.loads(data), name: value}
+    return json.dumps(changed, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 @pytest.mark.parametrize("name", [name for name in ROW if name not in ("format", "row")])
@@ -207,12 +207,12 @@ def test_sizes_of_the_same_shape_are_refused(store: ProvableStore, check: Check,
     """Leaf 0 has one path in trees of 3 and of 4: another size is refused, for it is in what is hashed."""
     opened = store.opened(4)
     row = next(row for row in opened.segment.rows_of(b"source\0\3few"))
-    [(line, one)], ledger = opened.prove([row]), as_json(opened.to_ledger())
-    size = json.loads(ledger if where == "dataset" else as_json(one))[where][-2]
-    check(line, as_json(one), ledger)
+    [(line, one)], ledger = opened.prove([row]), encoded_proof(opened.to_ledger())
+    size = json.loads(ledger if where == "dataset" else encoded_proof(one))[where][-2]
+    check(line, encoded_proof(one), ledger)
 
     for other in (other for other in range(80) if other != size):
-        proofs = {"row": as_json(one), "ledger": ledger}
+        proofs = {"row": encoded_proof(one), "ledger": ledger}
         which = "ledger" if where == "dataset" else "row"
         value = json.loads(proofs[which])[where]
         proofs[which] = with_member(proofs[which], where, [*value[:-2], other, value[-1]])
@@ -222,20 +222,20 @@ def test_sizes_of_the_same_shape_are_refused(store: ProvableStore, check: Check,
 
 def test_proofs_of_others_are_refused(store: ProvableStore, check: Check) -> None:
     """A proof holds for its own row, in its own segment alone."""
-    found = [(opened.prove(range(1))[0], as_json(opened.to_ledger())) for opened in map(store.opened, (3, 6))]
+    found = [(opened.prove(range(1))[0], encoded_proof(opened.to_ledger())) for opened in map(store.opened, (3, 6))]
     ((line, one), ledger), ((other_line, other), other_ledger) = found
     (next_line, next_one) = store.opened(3).prove(range(1, 2))[0]
 
-    check(line, as_json(one), ledger)
+    check(line, encoded_proof(one), ledger)
     for refused in (
-        (next_line, as_json(one), ledger),
-        (line, as_json(next_one), ledger),
-        (other_line, as_json(one), ledger),
-        (line, as_json(one), other_ledger),
-        (other_line, as_json(other), ledger),
-        (line, with_member(as_json(one), "segment", ["notes", 6]), ledger),
-        (line, with_member(as_json(one), "segment", ["notes", 6]), other_ledger),
-        (line, with_member(as_json(one), "segment", ["audit", 3]), ledger),
+        (next_line, encoded_proof(one), ledger),
+        (line, encoded_proof(next_one), ledger),
+        (other_line, encoded_proof(one), ledger),
+        (line, encoded_proof(one), other_ledger),
+        (other_line, encoded_proof(other), ledger),
+        (line, with_member(encoded_proof(one), "segment", ["notes", 6]), ledger),
+        (line, with_member(encoded_proof(one), "segment", ["notes", 6]), other_ledger),
+        (line, with_member(encoded_proof(one), "segment", ["audit", 3]), ledger),
     ):
         with pytest.raises(REFUSED):
             check(*refused)

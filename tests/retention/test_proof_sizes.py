@@ -3,9 +3,8 @@
 import pytest
 
 from retention.ledger.entries import HeadsEntry, encode_entry
-from retention.proof import LedgerProof, RowProof
+from retention.proof import LedgerProof, RowProof, encoded_proof
 from retention.segment.manifest import JournalRange, Manifest
-from tests.support.provable import as_json
 
 TIME = "2026-03-01T12:00:00.000000Z"
 
@@ -27,7 +26,7 @@ def largest_row(rows: int, subjects: int) -> bytes:
         tag=bytes(32),
         subjects=(subjects - 1, subjects, longest_path(subjects)),
     )
-    return as_json(row)
+    return encoded_proof(row)
 
 
 @pytest.mark.parametrize("subjects", [1, 5_000, 250_000, 500_000])
@@ -51,7 +50,7 @@ def test_the_largest_ledger_proof_is_small() -> None:
         checkpoint=f"{origin}\n5270400\n{'A' * 44}\n\n" + f"— {origin} {'A' * 92}\n" * 2,
     )
 
-    assert len(as_json(ledger)) + len(largest_row(500_000, 250_000)) <= 8192
+    assert len(encoded_proof(ledger)) + len(largest_row(500_000, 250_000)) <= 8192
 
 
 def _largest_manifest(name: str, writer: str, digest: str) -> Manifest:

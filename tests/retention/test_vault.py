@@ -148,7 +148,7 @@ def test_the_vectors_are_frozen(case: dict[str, Any]) -> None:
     key, associated = bytes.fromhex(VECTORS["key"]), bytes.fromhex(VECTORS["associated"])
     plain = vector_plain(case["plain_bytes"])
 
-    file = b"".join(vault._encrypt(key, associated, plain, bytes.fromhex(VECTORS["header"])[1:]))
+    file = b"".join(vault.chunks._encrypt(key, associated, plain, bytes.fromhex(VECTORS["header"])[1:]))
 
     assert len(file) == case["encrypted_bytes"]
     assert hashlib.sha256(file).hexdigest() == case["sha256"]
@@ -196,8 +196,8 @@ def test_sizes_are_known_beforehand() -> None:
 
 def test_the_counter_never_wraps(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """More chunks than the counter has numbers are neither written nor read."""
-    monkeypatch.setattr(vault, "_MAX_CHUNKS", 4)
-    monkeypatch.setattr(vault, "_MAX_PLAIN", 4 * NEXT - 40)
+    monkeypatch.setattr(vault.chunks, "_MAX_CHUNKS", 4)
+    monkeypatch.setattr(vault.chunks, "_MAX_PLAIN", 4 * NEXT - 40)
 
     with pytest.raises(ValueError, match="expected 0 to"):
         encrypt(KEY, ABOUT, PLAIN)

@@ -48,8 +48,8 @@ class Ledger:
     leaves: list[bytes] = field(default_factory=list)
     keys: list[tuple[int, str]] = field(default_factory=list)
     """From which entry on which verifier key signs."""
-    vrf: dict[tuple[str, str], int] = field(default_factory=dict)
-    """(dataset, day): number of the entry with its public key."""
+    vrf: dict[tuple[str, str], list[tuple[int, bytes]]] = field(default_factory=dict)
+    """(dataset, day): from which entry on which public key makes its tags."""
     sealed: dict[str, list[Sealed]] = field(default_factory=dict)
     heads: dict[tuple[str, str, int, int], str] = field(default_factory=dict)
     """(dataset, writer, file, frames): the chain's hash behind them."""
@@ -91,8 +91,7 @@ class Ledger:
     def _vrf(self, entry: dict[str, Any]) -> None:
         name = (entry["dataset"], entry["day"])
         dt.date.fromisoformat(entry["day"])
-        require(name not in self.vrf and len(digest(entry["public"])) == 32, "a second key, or none")
-        self.vrf[name] = len(self.leaves)
+        self.vrf.setdefault(name, []).append((len(self.leaves), digest(entry["public"])))
 
     def _sealed(self, entry: dict[str, Any]) -> None:
         known = self.sealed.setdefault(entry["dataset"], [])
@@ -121,7 +120,7 @@ class Ledger:
         require(known.expiring is None, "expires a second time")
         require(digest(entry["manifest"]) == known.leaf, "expires under another manifest")
         require(type(days) is int and days >= FLOOR_DAYS, f"expires after {days} days, under the floor")
-        require(confirmed >= self.confirmed, "rests on an earlier time than was confirmed before")
+        require(confirmed == self.confirmed, "rests on another time than heads confirmed last")
         require(known.confirmed is not None, "expires without a confirmed time since its sealing")
         require(confirmed >= (known.confirmed or 0) + days * DAY, "expires before its days are over")
         known.expiring = (confirmed, days)
@@ -136,6 +135,11 @@ class Ledger:
         known = self.sealed.get(entry["dataset"], [])
         require(0 <= entry["sequence"] < len(known), "of a segment that was never sealed")
         return known[int(entry["sequence"])]
+
+    def vrf_at(self, dataset: str, day: str, entry: int) -> bytes | None:
+        """The day's public key for what entry *entry* seals: a later key counts for what is behind it (8.1)."""
+        made = [public for start, public in self.vrf.get((dataset, day), []) if start < entry]
+        return made[-1] if made else None
 
     def key_at(self, size: int) -> str:
         """The verifier key that signs at *size* entries: rotation counts from its entry on (8.5)."""

@@ -100,6 +100,11 @@ def strict(data: bytes) -> dict[str, Any]:
     return dict(found)
 
 
+def compact(found: dict[str, Any]) -> bytes:
+    """The one spelling of a JSON object whose members have an order."""
+    return json.dumps(found, separators=(",", ":"), ensure_ascii=False).encode()
+
+
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     require(len(dict(pairs)) == len(pairs), "a member stands twice")
     return dict(pairs)
@@ -110,9 +115,10 @@ def _no_number(text: str) -> Any:
 
 
 def members(data: bytes, shape: dict[str, Any]) -> dict[str, Any]:
-    """The object in *data*, which has exactly the members of *shape*; ``bytes`` are base64."""
+    """The object in *data*, with exactly the members of *shape*, in its one spelling; ``bytes`` are base64."""
     found = strict(data)
-    require(found.keys() == shape.keys(), f"members {sorted(found)}")
+    require(list(found) == list(shape), f"members {list(found)}")
+    require(compact(found) == data, "not compact")
     return {name: _value(found[name], kind) for name, kind in shape.items()}
 
 

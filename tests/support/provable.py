@@ -1,6 +1,5 @@
 """A small store of notes whose journals are sealed under a simulated clock, and proofs of its rows."""
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,7 +9,7 @@ import pyarrow as pa
 
 from retention.catalogue import Sealed
 from retention.ledger.view import LedgerView, read_ledger
-from retention.proof import LedgerProof, Prover, RowProof, encoded_proof, prove_segment
+from retention.proof import LedgerProof, Prover, RowProof, prove_segment
 from retention.segment.reader import Segment
 from retention.store import Store
 from tests.support.disk import NOON, NOTES, SECOND, Note, SimulatedClock
@@ -101,11 +100,3 @@ class Opened:
         """From its root to the checkpoint."""
         manifests = [one.encoded for one in self.within.sealed()]
         return prove_segment(self.within.view(), manifests, self.sealed.manifest.sequence)
-
-
-def as_json(proof: RowProof | LedgerProof) -> bytes:
-    """*proof* as a stranger is given it (FORMAT.md 9)."""
-    found = json.loads(encoded_proof(proof))
-    if isinstance(proof, RowProof):
-        found = {"format": proof.format, **found}
-    return json.dumps(found, separators=(",", ":"), ensure_ascii=False).encode()

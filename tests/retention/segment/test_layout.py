@@ -173,7 +173,6 @@ def test_frame_tables_that_do_not_fit_are_refused(changes: dict[str, int], cut: 
         unpack_frames(section[: len(section) - cut], [journal], "notes/00000000")
 
 
-@pytest.mark.xfail(strict=True, reason="reported: negative numbers of frames are not refused")
 def test_frames_below_zero_are_refused() -> None:
     """Numbers that only add up together are refused, not read as each other's."""
     section = pack_frames([table([2, 3]), table([])])

@@ -78,7 +78,6 @@ def test_no_other_subject_is_found(segment: Segment, subject: bytes) -> None:
     assert segment.rows_of(subject) == NONE
 
 
-@pytest.mark.skip(reason="reported: pyarrow's ParquetFile is not for threads; the process dies, now and then")
 def test_threads_share_it(segment: Segment) -> None:
     """Threads that read at once get what one alone gets."""
     ranges = [range(at, at + 7) for at in range(0, 90, 3)] * 4
@@ -192,7 +191,6 @@ def test_counts_that_do_not_fit_are_refused(tmp_path: Path, change: Any) -> None
         segment.rows_of(b"source\0\4main")
 
 
-@pytest.mark.xfail(strict=True, reason="reported: an index longer than the counts gives IndexError")
 def test_an_index_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     """The index has as many subjects as there are, or an error of ours is given."""
 
