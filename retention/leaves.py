@@ -16,10 +16,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from retention.digests import sha256_fixed, sha256_ranges
+from retention.digests import sha256_fixed, sha256_joined
 
 HASH_BYTES = 32
 SALT_BYTES = 16
@@ -52,20 +51,13 @@ def salts(secret: bytes, count: int, first: int = 0) -> npt.NDArray[np.uint8]:
 
 
 def bodies(secret: bytes, lines: pa.Array, first: int = 0) -> Hashes:
-    """``body_i`` of *lines* (strings, each with its line feed), the first of which is row *first*.
-
-    *lines* are a slice of a segment: of less than 2 GiB together.
-    """
+    """``body_i`` of *lines* (strings, each with its line feed), the first of which is row *first*."""
     count = len(lines)
     prefixed = np.empty((count, 1 + SALT_BYTES), np.uint8)
     prefixed[:, 0] = 0x04
     prefixed[:, 1:] = salts(secret, count, first)
-    prefix = pa.FixedSizeBinaryArray.from_buffers(
-        pa.binary(1 + SALT_BYTES), count, [None, pa.py_buffer(prefixed)]
-    )
-    messages = pc.binary_join_element_wise(prefix.cast(pa.binary()), lines.cast(pa.binary()), b"")
-    data, offsets = flat(messages)
-    return sha256_ranges(data, offsets[:-1], offsets[1:] - 1)  # without the line feed
+    data, offsets = flat(lines)
+    return sha256_joined(prefixed, data, offsets[:-1], offsets[1:] - 1)  # without the line feed
 
 
 def flat(values: pa.Array) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from retention.digests.ways import By, Bytes, Choice, Integers, cache_directory, compiled
 
-__all__ = ["cache_directory", "compiled", "sha256_fixed", "sha256_many", "sha256_ranges"]
+__all__ = ["cache_directory", "compiled", "sha256_fixed", "sha256_joined", "sha256_many", "sha256_ranges"]
 
 _CHOICE = Choice()
 
@@ -68,6 +68,41 @@ def sha256_ranges(data: Bytes, starts: Integers, ends: Integers, *, by: By | Non
         raise ValueError(f"message {i}, bytes {starts[i]} to {ends[i]}, does not lie in {len(data)} bytes")
     way = _CHOICE.way(len(starts), int((ends - starts).sum()), by)
     return way(data, starts, ends)
+
+
+def sha256_joined(
+    prefixes: Bytes, data: Bytes, starts: Integers, ends: Integers, rows: Integers | None = None
+) -> Bytes:
+    """SHA-256 of messages that are a prefix and then some ranges of the data.
+
+    Args:
+        prefixes: m × w bytes: message *i* begins with row *i*.
+        data: As for ``sha256_ranges``.
+        starts: n int64 byte positions.
+        ends: n int64 byte positions.
+        rows: m int64: how many ranges each message takes in turn, n together. Absent: one each.
+
+    Returns:
+        m × 32 bytes, a digest in each row.
+
+    Raises:
+        ValueError: An array has another form, or a range does not lie in the data.
+    """
+    count, width = prefixes.shape
+    taken = np.ones(count, np.int64) if rows is None else rows
+    if len(taken) != count or int(taken.sum()) != len(starts):
+        raise ValueError(f"{count} messages of {int(taken.sum())} ranges, found {len(starts)}")
+    lengths = ends - starts
+    if len(starts) and (int(starts.min()) < 0 or int(lengths.min()) < 0 or int(ends.max()) > len(data)):
+        raise ValueError(f"ranges do not lie in {len(data)} bytes")
+    behind = np.concatenate([[0], np.cumsum(lengths)])
+    last = np.cumsum(taken)
+    bounds = np.concatenate([[0], behind[last] + width * np.arange(1, count + 1)])
+    places = behind[:-1] + width * (np.repeat(np.arange(count), taken) + 1)
+    messages = np.empty(int(bounds[-1]), np.uint8)
+    messages[bounds[:-1, None] + np.arange(width)] = prefixes
+    _CHOICE.copy(len(starts))(data, starts, ends, messages, places)
+    return sha256_ranges(messages, bounds[:-1], bounds[1:])
 
 
 def sha256_fixed(rows: Bytes, *, by: By | None = None) -> Bytes:

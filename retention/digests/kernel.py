@@ -278,3 +278,20 @@ def sha256(data, starts, ends, w, lanes, digests):
                 _finish(lanes, lane, w, digests)
                 done += 1
     return -1
+
+
+@unchecked()
+def _copy(data, start, out, place, size):
+    for i in range(np.uint64(size)):
+        out[np.uint64(place) + i] = data[np.uint64(start) + i]
+
+
+@checked(types.int64(BYTES, RANGES, RANGES, types.uint8[::1], RANGES))
+def copy_ranges(data, starts, ends, out, places):
+    """Copy data[starts[i]:ends[i]] to out[places[i]:]. Answers -1, or the first range that does not fit."""
+    for i in range(len(starts)):
+        start, end, place = starts[i], ends[i], places[i]
+        if not 0 <= start <= end <= len(data) or not 0 <= place <= len(out) - (end - start):
+            return i
+        _copy(data, start, out, place, end - start)
+    return -1

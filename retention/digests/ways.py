@@ -31,6 +31,8 @@ _log = logging.getLogger(__name__)
 
 Bytes = npt.NDArray[np.uint8]
 Integers = npt.NDArray[np.int64]
+Copy = Callable[[Bytes, Integers, Integers, Bytes, Integers], None]
+"""(data, starts, ends, out, places): data[starts[i]:ends[i]] to out[places[i]:]."""
 By = Literal["kernel", "hashlib"]
 Way = Callable[[Bytes, Integers, Integers], Bytes]
 """(data, starts, ends) -> digests, n × 32 bytes. The caller has checked the arguments."""
@@ -88,6 +90,20 @@ def with_kernel(kernel: ModuleType, data: Bytes, starts: Integers, ends: Integer
     return states.view(np.uint8)
 
 
+def copy_with_kernel(data: Bytes, starts: Integers, ends: Integers, out: Bytes, places: Integers) -> None:
+    """Copy many ranges of *data* into *out*, each to its place."""
+    wrong = compiled().copy_ranges(data, starts, ends, out, places)
+    if wrong != -1:
+        raise IndexError(f"range {wrong} does not fit where it is copied from or to")
+
+
+def copy_one_by_one(data: Bytes, starts: Integers, ends: Integers, out: Bytes, places: Integers) -> None:
+    """The same without machine code."""
+    source, target = data.data, out.data
+    for start, end, place in zip(starts.tolist(), ends.tolist(), places.tolist(), strict=True):
+        target[place : place + end - start] = source[start:end]
+
+
 def load_kernel() -> Way:
     """The kernel as a way to hash, not yet checked."""
     return functools.partial(with_kernel, compiled())
@@ -128,6 +144,12 @@ class Choice:
             if self._kernel is None:
                 self._kernel = self._checked()
             return self._kernel
+
+    def copy(self, ranges: int) -> Copy:
+        """The way to copy so many ranges: by the kernel, if it is loaded and gave hashlib's digests."""
+        kernel = self._kernel
+        usable = kernel is not None and kernel is not with_hashlib and os.environ.get(FORCE) != "hashlib"
+        return copy_with_kernel if usable and ranges >= FEW else copy_one_by_one
 
     def quicker(self) -> Way:
         """What took less time over a sample, in the first call of this process."""

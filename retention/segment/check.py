@@ -11,6 +11,7 @@ Raises at the first thing that does not fit; never returns False.
 import hmac
 import struct
 from collections.abc import Iterator
+from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -19,15 +20,41 @@ import pyarrow.compute as pc
 
 from retention import leaves
 from retention.dataset import Dataset
-from retention.digests import sha256_ranges
+from retention.digests import sha256_joined
 from retention.encoding import encode
 from retention.errors import SchemaError, SegmentAlteredError, SegmentError
+from retention.journal.frame import first_hash
 from retention.segment.build import SLICE_ROWS, Beta, ranked_subjects, span_of, times_of
 from retention.segment.layout import SealedJournal
 from retention.segment.reader import Segment
 from retention.times import iso
 
 _PREFIX_BYTES = 1 + 32 + 32
+
+
+class Lines(NamedTuple):
+    """Lines of rows, each with its line feed, anywhere in one buffer."""
+
+    data: npt.NDArray[np.uint8]
+    starts: npt.NDArray[np.int64]
+    ends: npt.NDArray[np.int64]
+
+    @classmethod
+    def joined(cls, parts: list[pa.Array]) -> Self:
+        """The lines of *parts*, one after the other."""
+        flat = [leaves.flat(part) for part in parts]
+        pieces = [data[offsets[0] : offsets[-1]] for data, offsets in flat]
+        lengths = np.concatenate([np.diff(offsets) for _, offsets in flat])
+        ends = np.cumsum(lengths)
+        return cls(np.concatenate(pieces), ends - lengths, ends)
+
+    def taken(self, order: npt.NDArray[np.int64]) -> Self:
+        """Those lines, in that order."""
+        return self._replace(starts=self.starts[order], ends=self.ends[order])
+
+    def line(self, row: int) -> bytes:
+        """The line of *row*."""
+        return self.data[self.starts[row] : self.ends[row]].tobytes()
 
 
 def check_rows(segment: Segment, beta: Beta) -> int:
@@ -41,17 +68,19 @@ def check_rows(segment: Segment, beta: Beta) -> int:
     batch = table.to_batches()[0]
     try:
         batch.validate(full=True)
-        lines = [
+        parts = [
             encode(segment.dataset, batch[at : at + SLICE_ROWS])
             for at in range(0, batch.num_rows, SLICE_ROWS)
         ]
     except (pa.ArrowException, SchemaError) as error:
         raise SegmentError(f"segment {name}: a row has no line: {error}") from error
-    _check_tree(segment, batch, lines)
-    _check_subjects(segment, batch, pa.chunked_array(lines), beta)
+    _check_tree(segment, batch, parts)
+    lines = Lines.joined(parts)
+    del parts
+    _check_subjects(segment, batch, lines, beta)
     _check_span(segment, batch)
     _check_journals(segment)
-    _check_chains(segment, batch, pa.chunked_array(lines))
+    _check_chains(segment, batch, lines)
     return segment.manifest.count
 
 
@@ -100,9 +129,8 @@ def _check_subjects(segment: Segment, batch: pa.RecordBatch, lines: pa.ChunkedAr
     steps, same = np.diff(times_of(batch)), np.diff(ranks) == 0
     if ((steps < 0) & same).any():
         raise SegmentError(f"segment {name}: rows of a subject are not in the order of their times")
-    tied = np.flatnonzero((steps == 0) & same)
-    before, behind = (lines.take(pa.array(at)).to_pylist() for at in (tied, tied + 1))
-    if any(one.encode() > other.encode() for one, other in zip(before, behind, strict=True)):
+    tied = np.flatnonzero((steps == 0) & same).tolist()
+    if any(lines.line(at) > lines.line(at + 1) for at in tied):
         raise SegmentError(f"segment {name}: rows of one moment are not in the order of their lines")
     expected = b"".join(leaves.lookup_key(segment.secret, subject) for subject in subjects)
     if segment.section("lookup") != expected:
@@ -147,7 +175,7 @@ def _check_journals(segment: Segment) -> None:
         raise SegmentError(f"segment {segment.name}: its journals do not end as its manifest says")
 
 
-def _check_chains(segment: Segment, batch: pa.RecordBatch, lines: pa.ChunkedArray) -> None:
+def _check_chains(segment: Segment, batch: pa.RecordBatch, lines: Lines) -> None:
     """Every frame's hash from its rows; together the frames are exactly the segment's rows."""
     journals = segment.directory.journals
     if sum(journal.rows for journal in journals) != batch.num_rows:
@@ -155,7 +183,7 @@ def _check_chains(segment: Segment, batch: pa.RecordBatch, lines: pa.ChunkedArra
     places = pc.index_in(_expected_ids(journals), value_set=batch.column("event.id"))
     if places.null_count:
         raise SegmentError(f"segment {segment.name}: rows of its journals are missing or twice")
-    places = places.cast(pa.int64())
+    order = places.to_numpy().astype(np.int64)
     done = 0
     for journal, table in zip(journals, segment.frames, strict=True):
         start = leaves_start(segment.dataset, journal)
@@ -163,7 +191,7 @@ def _check_chains(segment: Segment, batch: pa.RecordBatch, lines: pa.ChunkedArra
         first_frame = 0
         for frames in _frame_slices(table.rows):
             rows = table.rows[first_frame : first_frame + frames]
-            part = lines.take(places.slice(done, int(rows.sum()))).combine_chunks()
+            part = lines.taken(order[done : done + int(rows.sum())])
             found = frame_hashes(part, rows, before[first_frame:], table.blinding, first_frame + 1)
             expected = table.chain[first_frame : first_frame + frames]
             wrong = np.flatnonzero((found != expected).any(axis=1))
@@ -178,8 +206,6 @@ def _check_chains(segment: Segment, batch: pa.RecordBatch, lines: pa.ChunkedArra
 
 def leaves_start(dataset: Dataset, journal: SealedJournal) -> bytes:
     """``h_0`` of a journal file in a segment."""
-    from retention.journal.frame import first_hash  # noqa: PLC0415
-
     return first_hash(dataset.name, journal.writer, journal.file, bytes.fromhex(journal.after_hash))
 
 
@@ -207,18 +233,14 @@ def _frame_slices(rows: npt.NDArray[np.int64]) -> Iterator[int]:
 
 
 def frame_hashes(
-    lines: pa.Array, rows: npt.NDArray[np.int64], before: leaves.Hashes, blinding: bytes, number: int
+    lines: Lines, rows: npt.NDArray[np.int64], before: leaves.Hashes, blinding: bytes, number: int
 ) -> leaves.Hashes:
     """``h_i`` of consecutive frames of *rows* each; the first is *number* and follows ``before[0]``."""
-    data, offsets = leaves.flat(lines)
-    ends = offsets[np.cumsum(rows)]
-    starts = np.concatenate([offsets[:1], ends[:-1]])
-    messages = np.empty(int((ends - starts).sum()) + _PREFIX_BYTES * len(rows), np.uint8)
-    bounds = np.concatenate([[0], np.cumsum(ends - starts + _PREFIX_BYTES)])
-    for at in range(len(rows)):
-        salt = hmac.digest(blinding, b"\x11" + struct.pack(">Q", number + at), "sha256")
-        place = int(bounds[at])
-        prefix = b"\x10" + before[at].tobytes() + salt
-        messages[place : place + _PREFIX_BYTES] = np.frombuffer(prefix, np.uint8)
-        messages[place + _PREFIX_BYTES : int(bounds[at + 1])] = data[starts[at] : ends[at]]
-    return sha256_ranges(messages, bounds[:-1], bounds[1:])
+    prefixes = np.empty((len(rows), _PREFIX_BYTES), np.uint8)
+    prefixes[:, 0] = 0x10
+    prefixes[:, 1:33] = before[: len(rows)]
+    salts = [
+        hmac.digest(blinding, b"\x11" + struct.pack(">Q", number + at), "sha256") for at in range(len(rows))
+    ]
+    prefixes[:, 33:] = leaves.as_hashes(salts)
+    return sha256_joined(prefixes, lines.data, lines.starts, lines.ends, rows)

@@ -48,14 +48,36 @@ def test_rows_changed_under_the_old_chain(target: SealedStore) -> None:
 
 
 def test_rows_changed_with_the_chain(target: SealedStore) -> None:
-    """A row changed and its chain redone: the head that was signed before the sealing is another one."""
+    """A row changed and its chain redone: it does not end as the manifest says."""
     insider = Insider(target)
 
     manifest = insider.replace_rows(AUDIT, 1, lambda files: rechained(AUDIT, with_another_actor(files)))
     insider.put_manifest(AUDIT, manifest)
     insider.forge(insider.entries())
 
-    assert any("audit/door" in failure for failure in target.verify(deep=True))
+    assert target.verify() == []
+    (failure,) = target.verify(deep=True)
+    assert "segment audit/00000001: its journals do not end as its manifest says" in failure
+
+
+def test_rows_changed_with_chain_and_manifest(target: SealedStore) -> None:
+    """The manifest redone too: the head that was signed before the sealing is another one."""
+    insider = Insider(target)
+    forged: list[AdoptedFile] = []
+
+    def change(files: list[AdoptedFile]) -> list[AdoptedFile]:
+        forged.extend(rechained(AUDIT, with_another_actor(files)))
+        return forged
+
+    manifest = insider.replace_rows(AUDIT, 1, change)
+    door = msgspec.structs.replace(manifest.journals[0], head=forged[0].head.hex())
+    insider.put_manifest(
+        AUDIT, msgspec.structs.replace(manifest, journals=(door, *manifest.journals[1:]))
+    )
+    insider.forge(insider.entries())
+
+    failures = target.verify()
+    assert any("journal audit/door, file 1: its head behind frame 1" in failure for failure in failures)
 
 
 def test_a_journal_file_left_out_of_its_segment(target: SealedStore) -> None:

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retention import machine_code
-from retention.digests import cache_directory, sha256_fixed, sha256_many, sha256_ranges, ways
+from retention.digests import cache_directory, sha256_fixed, sha256_joined, sha256_many, sha256_ranges, ways
 from retention.digests.ways import FEW, FORCE, LONG, SMALL, By, Bytes, Choice, Integers, Way, with_hashlib
 
 WAYS: list[By] = ["kernel", "hashlib"]
@@ -382,3 +382,38 @@ def test_the_cache_without_a_store(given: str, monkeypatch: pytest.MonkeyPatch) 
     wanted = Path(given) if given else Path.home() / ".cache"
 
     assert cache_directory().parent == wanted / "applog"
+
+
+@both_ways
+@pytest.mark.parametrize("count", [0, 1, 5, 40, 300])
+def test_joined_messages_are_prefix_and_ranges(count: int, by: By, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each message is its prefix, then as many ranges as it takes, in their order, wherever they lie."""
+    monkeypatch.setenv(FORCE, by)
+    chance = np.random.default_rng(count)
+    data = noise(5_000)
+    rows = chance.integers(0, 4, count)
+    starts = chance.integers(0, 4_000, int(rows.sum()))
+    ends = starts + chance.integers(0, 900, len(starts))
+    prefixes = chance.integers(0, 256, (count, 17)).astype(np.uint8)
+    ranges = iter(zip(starts.tolist(), ends.tolist(), strict=True))
+    messages = [
+        row.tobytes() + b"".join(data[slice(*next(ranges))].tobytes() for _ in range(taken))
+        for row, taken in zip(prefixes, rows.tolist(), strict=True)
+    ]
+
+    digests = sha256_joined(prefixes, data, starts, ends, rows)
+
+    assert [digest.tobytes() for digest in digests] == [hashlib.sha256(one).digest() for one in messages]
+
+
+@pytest.mark.parametrize(("start", "end"), [(-1, 3), (4, 3), (0, 11)])
+def test_joined_ranges_outside_the_data_are_refused(start: int, end: int) -> None:
+    """No byte outside the data is read."""
+    with pytest.raises(ValueError, match="ranges do not lie in 10 bytes"):
+        sha256_joined(np.zeros((1, 2), np.uint8), noise(10), np.array([start]), np.array([end]))
+
+
+def test_joined_messages_take_all_ranges() -> None:
+    """Ranges that no message takes are a mistake of the caller."""
+    with pytest.raises(ValueError, match="1 messages of 1 ranges, found 2"):
+        sha256_joined(np.zeros((1, 2), np.uint8), noise(10), np.array([0, 1]), np.array([1, 2]))

@@ -11,7 +11,7 @@ from retention.errors import ClockError, LedgerError, StoreError
 from retention.ledger.entries import Entry, ExpiredEntry, ExpiringEntry
 from retention.ntp import NtpAnswer, TimeSources
 from retention.records import AUDIT, COVERAGE
-from retention.times import iso
+from retention.times import from_iso, iso
 from tests.support.aging import A_YEAR, Aging
 from tests.support.disk import DAY, HOUR, NOON, SECOND
 
@@ -411,6 +411,12 @@ def forged(aging: Aging, **other: object) -> ExpiringEntry:
     return msgspec.structs.replace(entry, **other)
 
 
+def signed_time(aging: Aging, moment: int) -> None:
+    """A signed ledger whose newest confirmed time is *moment*."""
+    aging.confirmed = lambda: moment
+    aging.seal_heads()
+
+
 @pytest.mark.parametrize(
     ("other", "why"),
     [
@@ -426,6 +432,7 @@ def test_the_ledger_refuses_a_wrong_expiry(aging: Aging, other: dict[str, object
     """Fewer days than the floor, a time before they are over, another manifest: no such entry is taken."""
     aging.store_rows("old")
     entry = forged(aging, **other)
+    signed_time(aging, from_iso(entry.confirmed))
 
     with aging.store.ledger() as ledger, pytest.raises(LedgerError, match=why):
         ledger.append([entry])
@@ -434,9 +441,22 @@ def test_the_ledger_refuses_a_wrong_expiry(aging: Aging, other: dict[str, object
     assert aging.texts() == {"old"}
 
 
+@pytest.mark.parametrize("off", [-1, 1])
+def test_the_ledger_refuses_an_expiry_on_another_time(aging: Aging, off: int) -> None:
+    """It rests on the newest time that heads confirmed, to the microsecond, or on none."""
+    aging.store_rows("old")
+    signed_time(aging, NOON + 100 * A_YEAR)
+
+    with aging.store.ledger() as ledger, pytest.raises(LedgerError, match="another time than the one"):
+        ledger.append([forged(aging, confirmed=iso(NOON + 100 * A_YEAR + off))])
+
+    assert aging.receipts() == []
+
+
 def test_the_ledger_refuses_a_second_expiry(aging: Aging) -> None:
     """Neither ``expiring`` nor ``expired`` happens twice, nor ``expired`` without its turn."""
     aging.store_rows("old")
+    signed_time(aging, NOON + 100 * A_YEAR)
     expired = ExpiredEntry(time=iso(aging.now), dataset="coverage", sequence=0, day_key="kept")
 
     cases: tuple[tuple[list[Entry], str], ...] = (
@@ -469,7 +489,8 @@ def test_lines_appended_by_somebody_else_delete_nothing(
 
     assert aging.texts() == {"old"}
     assert aging.has_key(COVERAGE, NOON)
-    assert f"{FIRST} is kept" in caplog.text or not aging.receipts()  # said, or cut off at the opening
+    assert aging.receipts() == []
+    assert "behind the checkpoint were set aside: nobody signed them" in caplog.text
 
 
 def test_an_exchanged_manifest_is_not_followed(aging: Aging) -> None:

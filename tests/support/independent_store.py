@@ -127,14 +127,32 @@ def _journals(manifest: dict[str, Any], ends: Ends) -> None:
     writers = [one["writer"] for one in manifest["journals"]]
     require(len(set(writers)) == len(writers), "a writer stands twice")
     require(all((writer == "import") == (manifest["kind"] == "import") for writer in writers), "kind")
+    dataset = manifest["dataset"]
     for one in manifest["journals"]:
         require(list(one) == JOURNAL and 0 < one["first"] <= one["last"], "journals")
         digest(one["head"])
-        known = ends.setdefault((manifest["dataset"], one["writer"]), [])
+        known = ends.setdefault((dataset, one["writer"]), [])
         before: dict[str, Any] = known[-1] if known else {"last": 0, "head": "0" * 64}
         goes_on = (one["first"], one["after"]) == (before["last"] + 1, before["head"])
         require(goes_on, f"journal {one['writer']} does not go on behind file {before['last']}")
-        known.append(one)
+        empty = {} if manifest["count"] else _empty_files(dataset, one)
+        fits = manifest["count"] or (one["frames"], one["head"]) == (0, empty[one["last"]])
+        require(fits, f"journal {one['writer']} had frames, the manifest has no rows")
+        known.append({**one, "empty": empty})
+
+
+def _empty_files(dataset: str, one: dict[str, Any]) -> dict[int, str]:
+    """The heads of files without a frame: each follows from the one before alone (3.4, 7.8)."""
+    heads, head = {}, digest(one["after"])
+    for file in range(one["first"], one["last"] + 1):
+        head = _first_hash(dataset, one["writer"], file, head)
+        heads[file] = head.hex()
+    return heads
+
+
+def _first_hash(dataset: str, writer: str, file: int, after: bytes) -> bytes:
+    names = b"".join(struct.pack(">H", len(name.encode())) + name.encode() for name in (dataset, writer))
+    return sha256(b"\x12" + names + struct.pack(">Q", file) + after)
 
 
 def _keys(ledger: Ledger, entry: int, manifest: dict[str, Any]) -> None:
@@ -187,8 +205,9 @@ def _heads(journals: Path, ledger: Ledger, ends: Ends) -> None:
     for (dataset, writer, file, frames), head in ledger.heads.items():
         sealed = [one for one in ends.get((dataset, writer), []) if one["first"] <= file <= one["last"]]
         if sealed:
-            last = (sealed[0]["last"], sealed[0]["frames"])
-            require(last != (file, frames) or sealed[0]["head"] == head, f"head of {dataset}/{writer}/{file}")
+            last, empty = (sealed[0]["last"], sealed[0]["frames"]), sealed[0]["empty"]
+            fits = empty[file] == head and not frames if empty else sealed[0]["head"] == head
+            require(fits or not (empty or last == (file, frames)), f"head of {dataset}/{writer}/{file}")
             continue
         path = journals / dataset / writer / f"{file:08d}.journal"
         if path not in chains:
@@ -205,9 +224,7 @@ def _chain(path: Path, dataset: str, writer: str, file: int) -> dict[int, str]:
         require(data[:8] == b"APPLOGJ1" and zlib.crc32(data[: at - 4]) == _u32(data, at - 4), "header")
         header = strict(data[12 : at - 4])
         require([header[name] for name in ("dataset", "writer", "file")] == [dataset, writer, file], "place")
-        names = b"".join(struct.pack(">H", len(name.encode())) + name.encode() for name in (dataset, writer))
-        after = digest(header["after_hash"])
-        chain = {0: sha256(b"\x12" + names + struct.pack(">Q", file) + after).hex()}
+        chain = {0: _first_hash(dataset, writer, file, digest(header["after_hash"])).hex()}
         while len(data) - at >= 88:
             magic, number, body, _, before, behind = struct.unpack_from(">4sQII32s32s", data, at)
             end = at + 88 + body

@@ -19,7 +19,7 @@ from retention.journal.frame import first_hash, next_hash
 from retention.leaves import as_hashes
 from retention.segment import build as building
 from retention.segment import check as module
-from retention.segment.check import check_rows, frame_hashes, rows_of_block
+from retention.segment.check import Lines, check_rows, frame_hashes, rows_of_block
 from retention.segment.layout import SealedJournal
 from retention.times import iso
 from tests.support.disk import HOUR, NOON, NOTES, SECOND
@@ -152,9 +152,9 @@ def test_tags_are_the_subjects(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"after_hash": "1" * 64}, "frame 1 of journal"),
-        ({"file": 9}, "rows of its journals are missing or twice"),
-        ({"writer": "other"}, "rows of its journals are missing or twice"),
+        ({"after_hash": "1" * 64}, "file 1 of journal pen does not follow file 0"),
+        ({"file": 9}, "file 9 of journal pen does not follow file 0"),
+        ({"writer": "other"}, "journal other is not in its manifest"),
     ],
 )
 def test_journals_that_say_otherwise_are_named(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
@@ -233,7 +233,7 @@ def test_frame_hashes_are_the_chains(rows: list[int], number: int) -> None:
         before.append(next_hash(before[-1], BLINDING, number + at, text))
         place += count
 
-    found = frame_hashes(pa.array(lines, pa.string()), np.array(rows), as_hashes(before), BLINDING, number)
+    found = frame_hashes(Lines.joined([pa.array(lines, pa.string())]), np.array(rows), as_hashes(before), BLINDING, number)
 
     assert [one.tobytes() for one in found] == before[1:]
 

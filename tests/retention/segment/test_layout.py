@@ -173,13 +173,24 @@ def test_frame_tables_that_do_not_fit_are_refused(changes: dict[str, int], cut: 
         unpack_frames(section[: len(section) - cut], [journal], "notes/00000000")
 
 
-def test_frames_below_zero_are_refused() -> None:
-    """Numbers that only add up together are refused, not read as each other's."""
-    section = pack_frames([table([2, 3]), table([])])
-    two = [msgspec.structs.replace(JOURNAL, frames=3), msgspec.structs.replace(JOURNAL, frames=-1, rows=0)]
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"frames": -1},
+        {"rows": -1},
+        {"file": -1},
+        {"after_hash": "no hash"},
+        {"after_hash": "0" * 62},
+        {"void": ("1" * 64, "1" * 66)},
+    ],
+)
+def test_journals_that_cannot_be_are_refused(changes: dict[str, Any]) -> None:
+    """Numbers below zero, which might add up together, and what is no hash: refused with the directory."""
+    other = msgspec.structs.replace(JOURNAL, writer="quill", **changes)
+    listed = [msgspec.to_builtins(one) for one in (JOURNAL, other)]
 
-    with pytest.raises(SegmentError, match="frame"):
-        unpack_frames(section, two, "notes/00000000")
+    with pytest.raises(SegmentError, match=r"notes/00000000: its journal quill\.-?[0-9]+ cannot be one"):
+        read_directory(Plain(with_directory(said(journals=listed))), "notes/00000000")
 
 
 def test_arrays_of_other_lengths_are_refused() -> None:
