@@ -28,6 +28,7 @@ from retention.errors import (
     JournalWriteError,
     KeyMaterialError,
     RetentionError,
+    SegmentError,
     StoreError,
     StoreExistsError,
     StoreMissingError,
@@ -139,6 +140,7 @@ class Store:
         """
         try:
             mark = msgspec.json.decode(read_file(root / "store.json"), type=StoreMark)
+            dt.datetime.fromisoformat(mark.created)
         except (FileNotFoundError, NotADirectoryError):
             raise StoreMissingError(root) from None
         except OSError as error:
@@ -311,7 +313,10 @@ class Store:
         """
         day = dt.date.fromisoformat(sealed.manifest.day or "")
         key = self.day_keys.open(dataset.name, day)
-        return Segment(sealed.path, sealed.manifest, dataset, key.key)
+        try:
+            return Segment(sealed.path, sealed.manifest, dataset, key.key)
+        except OSError as error:
+            raise SegmentError(f"segment {sealed.manifest.name}: {sealed.path}: {error.strerror}") from error
 
     def _directory(self, dataset: Dataset, writer: str) -> Path:
         return self.root / "journals" / dataset.name / writer

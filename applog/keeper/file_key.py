@@ -2,18 +2,17 @@
 
 from retention.catalogue import Sealed
 from retention.segment.manifest import associated_data
-from retention.vault import FileKey
 from retention.vault import file_key as derive
 
 
-def file_key(sealed: Sealed, day_key: bytes) -> FileKey:
-    """The key of the segment *sealed*, 32 bytes.
+def file_key(sealed: Sealed, day_key: bytes) -> bytes:
+    """The key of the segment *sealed*, 32 bytes: ``retention.vault.FileKey`` of it opens the file.
 
     Raises:
         VaultDamagedError: it is not an encrypted file.
         OSError: it cannot be read.
     """
     manifest = sealed.manifest
-    return derive(
+    return bytes(derive(
         sealed.path, day_key, associated_data(manifest.dataset, bytes.fromhex(manifest.file_id or ""))
     )

@@ -96,9 +96,9 @@ class Segment:
         return counts
 
     @cached_property
-    def _lookup(self) -> list[bytes]:
-        rows = self._of_subjects(lookup_array(self.section("lookup"), self.name))
-        return [row.tobytes() for row in rows]
+    def _lookup(self) -> npt.NDArray[np.uint64]:
+        """What subjects are found by, two words each: one comparison of the whole column is enough."""
+        return self._of_subjects(lookup_array(self.section("lookup"), self.name)).view(np.uint64)
 
     def _of_subjects(self, values: leaves.Hashes) -> leaves.Hashes:
         if len(values) != self.manifest.subjects:
@@ -123,10 +123,11 @@ class Segment:
 
     def rows_of(self, subject: bytes) -> range:
         """Row numbers of *subject*; empty when it has none here."""
-        try:
-            at = self._lookup.index(leaves.lookup_key(self.secret, subject))
-        except ValueError:
+        key = np.frombuffer(leaves.lookup_key(self.secret, subject), np.uint64)
+        found = np.flatnonzero((self._lookup == key).all(axis=1))
+        if not len(found):
             return NONE
+        at = int(found[0])
         first = int(self.counts[:at].sum())
         return range(first, first + int(self.counts[at]))
 

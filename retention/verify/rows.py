@@ -39,6 +39,8 @@ def check_all_rows(
             return _check(one, state, known.get(one.manifest.dataset), day_keys)
         except RetentionError as error:
             return error
+        except OSError as error:
+            return SegmentError(f"segment {one.manifest.name}: {one.path}: {error.strerror}")
 
     with ThreadPoolExecutor(scope.threads) as pool:
         for one, found in zip(wanted, pool.map(work, wanted), strict=True):

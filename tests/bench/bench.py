@@ -23,10 +23,12 @@ from applog.capture.kernel import compiled
 from applog.capture.meter import Meter
 from applog.capture.profile import PROFILES
 from applog.demo.school import write_school_day
+from tests.bench import person, sealing
 from tests.support.traffic import shared
 
 RUNS = 3
 COPIES = 10
+NINETY_DAYS_ROWS = 10_000_000
 APPLOG = str(Path(sys.executable).with_name("applog"))
 
 
@@ -44,6 +46,16 @@ def main() -> None:
         startup = _startup(work)
         _meter(mixed, packets, work)
         _import(mixed, packets, work, startup)
+        sealing.run(work)
+        _ninety_days(work)
+
+
+def _ninety_days(work: Path) -> None:
+    """Searches and structure verification of a store as it is after three months."""
+    root, school = work / "ninety-days", person.School()
+    person.fill(root, NINETY_DAYS_ROWS, 90, school)
+    person.measure(root, NINETY_DAYS_ROWS, school)
+    sealing.structure(root)
 
 
 def _ten_copies(source: Path, target: Path) -> int:

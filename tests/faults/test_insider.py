@@ -71,9 +71,7 @@ def test_rows_changed_with_chain_and_manifest(target: SealedStore) -> None:
 
     manifest = insider.replace_rows(AUDIT, 1, change)
     door = msgspec.structs.replace(manifest.journals[0], head=forged[0].head.hex())
-    insider.put_manifest(
-        AUDIT, msgspec.structs.replace(manifest, journals=(door, *manifest.journals[1:]))
-    )
+    insider.put_manifest(AUDIT, msgspec.structs.replace(manifest, journals=(door, *manifest.journals[1:])))
     insider.forge(insider.entries())
 
     failures = target.verify()

@@ -446,9 +446,10 @@ def test_the_ledger_refuses_an_expiry_on_another_time(aging: Aging, off: int) ->
     """It rests on the newest time that heads confirmed, to the microsecond, or on none."""
     aging.store_rows("old")
     signed_time(aging, NOON + 100 * A_YEAR)
+    entry = forged(aging, confirmed=iso(NOON + 100 * A_YEAR + off))
 
     with aging.store.ledger() as ledger, pytest.raises(LedgerError, match="another time than the one"):
-        ledger.append([forged(aging, confirmed=iso(NOON + 100 * A_YEAR + off))])
+        ledger.append([entry])
 
     assert aging.receipts() == []
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from retention.errors import LedgerError, VerificationError
-from retention.ledger.entries import Entry, ExpiredEntry, ExpiringEntry, encode_entry
-from retention.times import iso
+from retention.ledger.entries import Entry, ExpiredEntry, ExpiringEntry, KeyEntry, encode_entry
+from retention.times import day_of, iso
 from retention.verify import Scope, Verifier
 from tests.support.aging import DATASETS, Aging
 from tests.support.disk import DAY, HOUR, NOON
@@ -138,13 +138,55 @@ def test_rows_of_a_clock_that_was_ahead_are_kept(ahead: Aging) -> None:
 
 def test_rows_of_a_clock_that_was_ahead_are_kept_for_us(ahead: Aging) -> None:
     """The product's own verification refuses it too."""
-    verifier = Verifier(
-        root=ahead.root,
-        created=ahead.store.created,
-        datasets=DATASETS,
-        day_keys=ahead.store.day_keys,
-        scope=Scope(),
-    )
-
     with pytest.raises(VerificationError, match="it expired at"):
-        list(verifier.checks())
+        verify(ahead)
+
+
+def verify(aging: Aging, *, deep: bool = False) -> None:
+    """The product's own verification."""
+    verifier = Verifier(
+        root=aging.root,
+        created=aging.store.created,
+        datasets=DATASETS,
+        day_keys=aging.store.day_keys,
+        scope=Scope(deep=deep),
+    )
+    list(verifier.checks())
+
+
+@pytest.fixture
+def late(aged: Aging) -> Aging:
+    """The store when its first day is over and its keys are shredded, and a journal of that day turns up."""
+    aged.expire()
+    aged.set_clock(HOUR - 91 * DAY)
+    aged.write("late")
+    aged.set_clock(0)
+    return aged
+
+
+def test_rows_that_come_late_have_another_key(late: Aging) -> None:
+    """They are sealed under a second key of their day, which counts for the segments behind its entry."""
+    late.seal()
+
+    ledger = verify_store(late.root)
+    keys = ledger.vrf["coverage", "2026-03-01"]
+    first, *_, newest = (one.entry for one in ledger.sealed["coverage"])
+    assert late.texts() == {"later", "late"}
+    assert len(keys) == 2
+    assert ledger.vrf_at("coverage", "2026-03-01", first) == keys[0][1]
+    assert ledger.vrf_at("coverage", "2026-03-01", newest) == keys[1][1]
+    verify(late, deep=True)
+
+
+def test_rows_that_come_late_are_sealed_after_a_cut(late: Aging) -> None:
+    """A sealing that ended between the second key and the checkpoint is done anew at the next start."""
+    with late.store.ledger() as ledger:
+        key = late.store.day_keys.make("coverage", day_of(NOON))
+        said = {"time": iso(late.now), "dataset": "coverage", "day": day_of(NOON).isoformat()}
+        ledger.append([KeyEntry(**said, action="vrf", public=key.vrf.public.hex())])
+
+    late.seal()
+
+    assert late.texts() == {"later", "late"}
+    verify_store(late.root)
+    verify(late, deep=True)

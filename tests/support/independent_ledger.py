@@ -38,6 +38,10 @@ class Sealed:
     """The confirmed time on which the expiry rests, and the days."""
     day_key: str | None = None
     """From ``expired``."""
+    begun: int | None = None
+    """Number of the ``expiring`` entry."""
+    done: int | None = None
+    """Number of the ``expired`` entry."""
 
 
 @dataclass
@@ -123,13 +127,13 @@ class Ledger:
         require(confirmed == self.confirmed, "rests on another time than heads confirmed last")
         require(known.confirmed is not None, "expires without a confirmed time since its sealing")
         require(confirmed >= (known.confirmed or 0) + days * DAY, "expires before its days are over")
-        known.expiring = (confirmed, days)
+        known.expiring, known.begun = (confirmed, days), len(self.leaves)
 
     def _expired(self, entry: dict[str, Any]) -> None:
         known = self._known(entry)
         require(known.expiring is not None and known.day_key is None, "expired out of turn")
         require(entry["day_key"] in ("kept", "shredded"), "day_key")
-        known.day_key = entry["day_key"]
+        known.day_key, known.done = entry["day_key"], len(self.leaves)
 
     def _known(self, entry: dict[str, Any]) -> Sealed:
         known = self.sealed.get(entry["dataset"], [])

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from applog.keeper.file_key import file_key
 from retention.catalogue import Sealed
-from retention.errors import SegmentError
+from retention.errors import VaultDamagedError
 from retention.store import Store
 
 
@@ -47,5 +47,5 @@ def test_a_file_that_is_none_is_named(store: Store) -> None:
     sealed, _ = sealed_of(store, "flow")
     sealed.path.write_bytes(b"")
 
-    with pytest.raises(SegmentError, match="flow/00000000"):
+    with pytest.raises(VaultDamagedError, match="00000000.segment"):
         sealed_of(store, "flow")
