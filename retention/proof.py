@@ -223,8 +223,8 @@ def check_segment_proof(
         ProofError: it does not lead there.
         NoteError: the checkpoint is not signed by one of *keys*.
     """
-    checkpoint, _ = open_checkpoint(ledger.checkpoint.encode(), keys)
     try:
+        checkpoint, _ = open_checkpoint(ledger.checkpoint.encode(), keys)
         _check_ledger(proof, root, ledger, checkpoint)
     except (LedgerError, SegmentError, ValueError, OverflowError) as error:
         raise ProofError(f"the proof cannot be one: {error}") from error

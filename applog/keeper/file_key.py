@@ -13,6 +13,5 @@ def file_key(sealed: Sealed, day_key: bytes) -> bytes:
         OSError: it cannot be read.
     """
     manifest = sealed.manifest
-    return bytes(derive(
-        sealed.path, day_key, associated_data(manifest.dataset, bytes.fromhex(manifest.file_id or ""))
-    )
+    associated = associated_data(manifest.dataset, bytes.fromhex(manifest.file_id or ""))
+    return bytes(derive(sealed.path, day_key, associated))

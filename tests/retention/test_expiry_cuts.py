@@ -115,7 +115,7 @@ def test_the_power_can_be_cut_anywhere(
 def test_recovery_can_be_cut_too(
     old_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, form: str
 ) -> None:
-    """A second cut, while the first one is finished or undone and all is done anew, changes nothing of that."""
+    """A second cut, while the first one is finished, or undone and done anew, changes nothing of that."""
     power = Power(monkeypatch)
     half = cut_at_the_first(call, old_store, tmp_path, power)
     done, step = False, 0

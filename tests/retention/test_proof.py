@@ -222,7 +222,9 @@ def test_sizes_of_the_same_shape_are_refused(store: ProvableStore, check: Check,
 
 def test_proofs_of_others_are_refused(store: ProvableStore, check: Check) -> None:
     """A proof holds for its own row, in its own segment alone."""
-    found = [(opened.prove(range(1))[0], encoded_proof(opened.to_ledger())) for opened in map(store.opened, (3, 6))]
+    found = [
+        (opened.prove(range(1))[0], encoded_proof(opened.to_ledger())) for opened in map(store.opened, (3, 6))
+    ]
     ((line, one), ledger), ((other_line, other), other_ledger) = found
     (next_line, next_one) = store.opened(3).prove(range(1, 2))[0]
 

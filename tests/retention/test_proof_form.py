@@ -198,6 +198,18 @@ def test_bad_claims_are_refused_as_proofs(made: tuple[str, RowProof, LedgerProof
         check_row(*bad_claims(line, row)[claim])
 
 
+@pytest.mark.parametrize("name", ["manifest", "heads", "checkpoint"])
+def test_half_a_character_is_refused(
+    made: tuple[str, RowProof, LedgerProof], key: VerifierKey, name: str
+) -> None:
+    """A text that is no UTF-8 is refused with an error of ours."""
+    line, row, ledger = made
+    changed = msgspec.structs.replace(ledger, **{name: getattr(ledger, name) + "\ud800"})
+
+    with pytest.raises(RetentionError):
+        check_segment_proof(row, check_row(line, row), changed, [key])
+
+
 def test_heads_that_are_no_hashes_are_refused(
     made: tuple[str, RowProof, LedgerProof], key: VerifierKey
 ) -> None:

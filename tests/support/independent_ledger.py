@@ -141,7 +141,7 @@ class Ledger:
         return known[int(entry["sequence"])]
 
     def vrf_at(self, dataset: str, day: str, entry: int) -> bytes | None:
-        """The day's public key for what entry *entry* seals: a later key counts for what is behind it (8.1)."""
+        """The day's public key for what entry *entry* seals: a later key counts behind its entry (8.1)."""
         made = [public for start, public in self.vrf.get((dataset, day), []) if start < entry]
         return made[-1] if made else None
 

@@ -115,7 +115,7 @@ def _no_number(text: str) -> Any:
 
 
 def members(data: bytes, shape: dict[str, Any]) -> dict[str, Any]:
-    """The object in *data*, with exactly the members of *shape*, in its one spelling; ``bytes`` are base64."""
+    """The object in *data*: exactly the members of *shape*, in its one spelling; ``bytes`` are base64."""
     found = strict(data)
     require(list(found) == list(shape), f"members {list(found)}")
     require(compact(found) == data, "not compact")
