@@ -1,5 +1,6 @@
 """What attacks on a store's files share: ways to exchange them, and everybody who should notice."""
 
+import json
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,9 +11,8 @@ import pytest
 from retention.errors import RetentionError
 from retention.ledger.view import read_ledger
 from retention.merkle import leaf_hash, root
-from retention.note import Checkpoint, sign_checkpoint
+from retention.note import Checkpoint, VerifierKey, sign_checkpoint
 from tests.support.disk import flip, put
-from tests.support.insider import Insider
 from tests.support.sealed import SealedStore
 
 
@@ -67,7 +67,8 @@ def refused(target: SealedStore) -> str:
 
 def sign_lines(target: SealedStore, lines: list[bytes]) -> None:
     """Make *lines* the ledger, whatever they say, and sign them with the store's own key."""
-    key = Insider(target).state().key
+    first = next(line for line in lines if b'"action":"signing"' in line)
+    key = VerifierKey.parse(json.loads(first)["key"])
     leaves = [leaf_hash(line) for line in lines]
     checkpoint = Checkpoint(origin=key.name, size=len(lines), root=root(leaves))
     signed = sign_checkpoint(checkpoint, [target.store.signing_keys.signer(key)])
