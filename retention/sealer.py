@@ -84,7 +84,14 @@ class Sealer:
 
         Raises:
             SealingRefusedError: a manifest that the ledger knows is missing or another one.
+            JournalWriteError: the disk refused.
         """
+        try:
+            self._recover()
+        except OSError as error:
+            raise JournalWriteError(f"recovering segments: {error.strerror}: {error.filename}") from error
+
+    def _recover(self) -> None:
         self.catalogue.refresh()
         for dataset in self.datasets:
             known = self.ledger.state.sealed.get(dataset.name, [])
@@ -306,7 +313,17 @@ class Sealer:
             segment.close()
 
     def sign_heads(self) -> None:
-        """Enter where every tree and journal stands, and sign a checkpoint over it."""
+        """Enter where every tree and journal stands, and sign a checkpoint over it.
+
+        Raises:
+            JournalWriteError: the disk refused.
+        """
+        try:
+            self._sign_heads()
+        except OSError as error:
+            raise JournalWriteError(f"signing heads: {error.strerror}: {error.filename}") from error
+
+    def _sign_heads(self) -> None:
         entry = heads_entry(
             self.root / "journals", self.ledger.state, self.catalogue, self.clock(), self.confirmed()
         )

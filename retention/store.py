@@ -128,6 +128,8 @@ class Store:
                 store.sealer(ledger, ()).sign_heads()
         except OSError as error:
             raise StoreError(f"cannot create a store at {root}: {error.strerror}") from error
+        except JournalWriteError as error:
+            raise StoreError(f"cannot create a store at {root}: {error}") from error
         return store
 
     @classmethod
@@ -140,7 +142,6 @@ class Store:
         """
         try:
             mark = msgspec.json.decode(read_file(root / "store.json"), type=StoreMark)
-            dt.datetime.fromisoformat(mark.created)
         except (FileNotFoundError, NotADirectoryError):
             raise StoreMissingError(root) from None
         except OSError as error:
@@ -149,6 +150,10 @@ class Store:
             raise StoreError(f"{root / 'store.json'} is not a store's mark: {error}") from error
         if mark.format != FORMAT:
             raise StoreError(f"{root} has store format {mark.format}, expected {FORMAT}; please update")
+        try:
+            dt.datetime.fromisoformat(mark.created)
+        except ValueError as error:
+            raise StoreError(f"{root / 'store.json'} is not a store's mark: {error}") from error
         return cls(root, mark, clock)
 
     def _make_master(self, passphrase: str | None) -> None:

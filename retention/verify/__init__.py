@@ -89,8 +89,10 @@ class Verifier:
     def _last_signed(self) -> bytes | None:
         try:
             return read_file(self.root / "keys" / "signing" / "last-signed")
-        except OSError:
-            return None  # whoever verifies need not be able to read the keys
+        except (FileNotFoundError, PermissionError):
+            return None  # whoever verifies need not be able to read the keys, and opening minds its absence
+        except OSError as error:
+            return str(error).encode()  # a directory, a pipe: no checkpoint, and named as such
 
     def _load(self, view: LedgerView) -> Check:
         self._manifests, check = check_manifests(self.root, view)

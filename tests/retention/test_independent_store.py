@@ -206,7 +206,8 @@ def test_a_rotation_needs_both_keys(copy: Path) -> None:
     signature = base64.b64encode(new.sign(b"whatever")).decode()
     entry = {"type": "key", "time": iso(NOON), "action": "rotated", "old": str(origin), "key": str(key)}
     entry |= {"signatures": [signature, signature]}
-    edit(copy / "ledger/entries", lambda data: data + json.dumps(entry).encode() + b"\n")
+    line = json.dumps(entry, separators=(",", ":")).encode() + b"\n"
+    edit(copy / "ledger/entries", lambda data: data + line)
 
     with pytest.raises(ValueError, match="false signature"):
         verify_store(copy)

@@ -95,7 +95,7 @@ def test_an_unreadable_mark_is_an_error_of_ours(store: Store) -> None:
     (store.root / "store.json").unlink()
     (store.root / "store.json").mkdir()
 
-    with pytest.raises(StoreError, match="Is a directory"):
+    with pytest.raises(StoreError, match="not a regular file"):
         Store.open(store.root)
 
 

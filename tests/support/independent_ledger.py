@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.support.independent_note import base64_exactly, open_checkpoint, read_key, verifies
-from tests.support.independent_proof import leaf, micros, place, require, strict, tree
+from tests.support.independent_proof import compact, leaf, micros, place, require, strict, tree
 
 DAY = 86_400_000_000
 FLOOR_DAYS = 90
@@ -65,6 +65,7 @@ class Ledger:
         with place(f"ledger entry {len(self.leaves)}"):
             entry = strict(line)
             require(list(entry)[:2] == ["type", "time"], "does not begin with type and time")
+            require(compact(entry) == line, "not compact")
             micros(entry["time"])
             kind = entry["type"]
             known = KEY_MEMBERS[entry["action"]] | {"action"} if kind == "key" else MEMBERS[kind]

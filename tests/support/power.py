@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.disk import only_reads
+
 
 class PowerCutError(BaseException):
     """The process is gone; no ``except Exception`` of it runs."""
@@ -38,6 +40,8 @@ class Power:
 
     def _watched(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def watched(*args: Any, **named: Any) -> Any:
+            if name == "open" and only_reads(args[1]):
+                return call(*args, **named)
             step = len(self.calls)
             self.calls.append(name)
             if self._step is None or step < self._step:

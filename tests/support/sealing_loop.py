@@ -1,4 +1,4 @@
-"""A process to be killed: ``python -m tests.support.sealing_loop ROOT FIRST NOW`` journals and seals for ever.
+"""A process to be killed: ``python -m tests.support.sealing_loop ROOT FIRST NOW`` seals for ever.
 
 Says ``ready``, then, behind each acknowledged frame, how many rows there are, and its clock.
 """

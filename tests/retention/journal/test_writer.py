@@ -211,12 +211,15 @@ def test_threads_lose_and_repeat_nothing(journal: Journal) -> None:
 
 
 def test_an_empty_batch_is_acknowledged(journal: Journal) -> None:
-    """No rows are a frame of no rows: nothing special, nothing lost."""
+    """No rows make no file and no frame: they are answered with where the journal stands."""
     with journal.writer() as writer:
+        first = writer.append(notes())
+        paths = list(journal.paths)
+        written = writer.append(notes("a"))
         position = writer.append(notes())
-        writer.append(notes("a"))
 
-    assert position == (1, 1)
+    assert (first, paths) == ((0, 0), [])
+    assert (written, position) == ((1, 1), (1, 1))
     assert journal.texts() == ["a"]
 
 

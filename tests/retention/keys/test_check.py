@@ -87,7 +87,7 @@ def test_an_unreadable_check_is_an_error_of_ours(store: Path) -> None:
     (store / "master.check").unlink()
     (store / "master.check").mkdir()
 
-    with pytest.raises(KeyMaterialError, match=r"master\.check: Is a directory"):
+    with pytest.raises(KeyMaterialError, match=r"master\.check: not a regular file"):
         check(store, master_of(store), STORE)
 
 

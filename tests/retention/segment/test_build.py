@@ -145,7 +145,7 @@ def test_the_span_reaches_to_the_last_end(ends: list[Any], last: int) -> None:
 
 def test_rows_are_parquet_as_specified(monkeypatch: pytest.MonkeyPatch) -> None:
     """The dataset's columns in schema order, zstd, with statistics, in groups of the size that is fixed."""
-    assert module.ROW_GROUP_ROWS == 32_768
+    assert module.ROW_GROUP_ROWS == 16_384
     monkeypatch.setattr(module, "ROW_GROUP_ROWS", 16)
     sections, _ = sections_of(build(NOTES, [adopted([(NOON + at, "a") for at in range(40)])], beta_of))
 

@@ -233,7 +233,9 @@ def test_frame_hashes_are_the_chains(rows: list[int], number: int) -> None:
         before.append(next_hash(before[-1], BLINDING, number + at, text))
         place += count
 
-    found = frame_hashes(Lines.joined([pa.array(lines, pa.string())]), np.array(rows), as_hashes(before), BLINDING, number)
+    found = frame_hashes(
+        Lines.joined([pa.array(lines, pa.string())]), np.array(rows), as_hashes(before), BLINDING, number
+    )
 
     assert [one.tobytes() for one in found] == before[1:]
 
