@@ -243,14 +243,11 @@ class Sealer:
         public = self.ledger.state.vrf.get((dataset.name, day))
         here = any(one.present and one.manifest.day == day for one in self.catalogue.sealed(dataset.name))
         # Rows that come late, when the day's key went with its segments, get a new one.
-        if public is not None and (here or self.day_keys.has(dataset.name, date)):
-            key = self.day_keys.open(dataset.name, date)
-            if key.vrf.public != public:
-                raise SealingRefusedError(
-                    f"the VRF key of {dataset.name} for {day} is not the one in the ledger"
-                )
+        key = self.day_keys.open(dataset.name, date) if here else self.day_keys.make(dataset.name, date)
+        if key.vrf.public == public:
             return key
-        key = self.day_keys.make(dataset.name, date)
+        if here:
+            raise SealingRefusedError(f"the VRF key of {dataset.name} for {day} is not the one in the ledger")
         entry = KeyEntry(
             time=iso(self.clock()),
             action="vrf",

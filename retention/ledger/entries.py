@@ -109,4 +109,8 @@ def decode_entry(line: bytes, index: int) -> Entry:
         entry: Entry = _decoder.decode(line)
     except (msgspec.MsgspecError, ValueError) as error:  # ValueError: invalid UTF-8 in a text
         raise LedgerError(f"ledger entry {index}: {error}") from error
+    if encode_entry(entry) != line:
+        raise LedgerError(
+            f"ledger entry {index}: not in its one spelling: compact, members in order, none twice"
+        )
     return entry

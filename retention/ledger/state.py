@@ -8,6 +8,7 @@ Rules (FORMAT.md 8, 10.2):
 """
 
 import base64
+import datetime as dt
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -163,9 +164,8 @@ class LedgerState:
                 self._add_key(new_key)
             case KeyEntry(action="vrf", dataset=str(dataset), day=str(day), public=str(public)):
                 # A second one is for rows that come late, when the first was shredded with its segments.
-                if len(bytes.fromhex(public)) != HASH_BYTES:
-                    raise ValueError(f"a VRF key of {len(public) // 2} bytes, expected {HASH_BYTES}")
-                self.vrf[dataset, day] = bytes.fromhex(public)
+                dt.date.fromisoformat(day)
+                self.vrf[dataset, day] = _hash(public)
             case _:
                 raise ValueError(f"key entry with action {entry.action!r} and other members than it needs")
 
@@ -177,9 +177,7 @@ class LedgerState:
         known = self.sealed.get(entry.dataset, [])
         if entry.sequence != len(known):
             raise ValueError(f"{entry.dataset}: expected segment {len(known)}, found {entry.sequence}")
-        manifest = bytes.fromhex(entry.manifest)
-        if len(manifest) != HASH_BYTES:
-            raise ValueError(f"a manifest's hash of {len(manifest)} bytes, expected {HASH_BYTES}")
+        manifest = _hash(entry.manifest)
         self.sealed.setdefault(entry.dataset, []).append(SealedState(manifest=manifest, entry=self.size))
         self.trees.setdefault(entry.dataset, Frontier()).append(manifest)
 
@@ -188,8 +186,10 @@ class LedgerState:
         if entry.datasets != expected:
             raise ValueError("its dataset trees are not those of the sealed entries before it")
         for dataset, writer, file, frames, head in entry.journals:
+            if file < 1 or frames < 0:
+                raise ValueError(f"journal {dataset}/{writer} has no file {file} with {frames} frames")
             known = self.heads.setdefault(JournalFile(dataset, writer, file), {})
-            if known.setdefault(frames, bytes.fromhex(head)) != bytes.fromhex(head):
+            if known.setdefault(frames, _hash(head)) != _hash(head):
                 raise ValueError(f"another head of journal {dataset}/{writer}/{file} at {frames} frames")
         self.last_heads = entry
         if entry.confirmed is not None:
@@ -240,6 +240,14 @@ def dataset_heads(state: LedgerState) -> dict[str, tuple[int, str]]:
 def rotation_message(old: VerifierKey, new: VerifierKey, size: int) -> bytes:
     """What both keys sign when *new* takes over at *size* entries (FORMAT.md 8.5)."""
     return f"applog-key-rotation-1\n{old.name}\n{old}\n{new}\n{size}\n".encode()
+
+
+def _hash(text: str) -> bytes:
+    """32 bytes in their one spelling: 64 hexadecimal digits in lower case."""
+    found = bytes.fromhex(text)
+    if len(found) != HASH_BYTES or found.hex() != text:
+        raise ValueError(f"expected {2 * HASH_BYTES} hexadecimal digits in lower case, found {text[:80]!r}")
+    return found
 
 
 def _check_signature(key: VerifierKey, message: bytes, signature: str) -> None:

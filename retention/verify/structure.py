@@ -41,7 +41,7 @@ def check_ledger(view: LedgerView, last_signed: bytes | None) -> Check:
         failures.append(
             VerificationError(
                 f"{view.unsigned} entries and {len(view.torn)} bytes stand behind the checkpoint: "
-                "an interrupted sealing, which the next start finishes, or entries that nobody signed"
+                "an interrupted sealing, which the next start undoes and does again, or entries that nobody signed"
             )
         )
     for dataset, states in view.state.sealed.items():

@@ -47,5 +47,5 @@ def test_a_file_that_is_none_is_named(store: Store) -> None:
     sealed, _ = sealed_of(store, "flow")
     sealed.path.write_bytes(b"")
 
-    with pytest.raises(VaultDamagedError, match="00000000.segment"):
+    with pytest.raises(VaultDamagedError, match=r"00000000\.segment"):
         sealed_of(store, "flow")
