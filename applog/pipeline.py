@@ -295,7 +295,10 @@ class _AbandonedError(Exception):
 def _earlier_imports(store: Store, digest: str) -> tuple[int, str | None]:
     """How many imports of the file finished, and the profile of the one that was begun and did not."""
     columns = ["event.action", "event.outcome", "file.hash.blake3", "audit.profile", "audit.run"]
-    table = store.read(AUDIT, columns).table
+    contents = store.read(AUDIT, columns)
+    if contents.damages:
+        raise contents.damages[0]  # whether it was imported before cannot be told
+    table = contents.table
     ours = pc.and_(pc.equal(table["event.action"], "import"), pc.equal(table["file.hash.blake3"], digest))
     rows = table.filter(ours).to_pylist()
     finished = sum(row["event.outcome"] == "success" for row in rows)

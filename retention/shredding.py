@@ -9,6 +9,7 @@ Rules (FORMAT.md 4, 10.3):
 
 import datetime as dt
 import logging
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from retention.keys import Recipients
 from retention.times import day_of
 
 _log = logging.getLogger(__name__)
+
+_TEMPORARY = re.compile(r"\.[0-9]{8}\.journal\.[0-9]+\.tmp")
 
 
 def is_past(day: dt.date, *clocks: int) -> bool:
@@ -33,6 +36,8 @@ def journal_days(directories: Iterable[Path]) -> set[dt.date] | None:
     days = set()
     for directory in directories:
         for path in directory.glob("*.journal*"):
+            if _TEMPORARY.fullmatch(path.name):
+                continue  # never got its name, so nothing in it counts; one that is being made is of today
             try:
                 with path.open("rb") as file:
                     header, _ = unpack_file_header(file.read(MAX_FILE_HEADER_BYTES + 64))

@@ -49,6 +49,7 @@ from retention.keys import (
 )
 from retention.ledger.entries import KeyEntry, decode_entry
 from retention.ledger.log import ENTRIES, Ledger, Memory, read_lines
+from retention.ledger.view import read_ledger
 from retention.sealer import Sealer
 from retention.segment.reader import Segment
 from retention.times import day_of
@@ -298,6 +299,7 @@ class Store:
         damages = list(journal.damages)
         for sealed in self.catalogue.sealed(dataset.name):
             if not sealed.present:
+                damages += self._missing(sealed)
                 continue
             try:
                 segment = self.segment(dataset, sealed)
@@ -308,6 +310,19 @@ class Store:
             except (VerificationError, KeyMaterialError) as error:
                 damages.append(error)
         return Contents(table=pa.concat_tables([*tables, journal.table]), damages=tuple(damages))
+
+    def _missing(self, sealed: Sealed) -> list[RetentionError]:
+        """That the file of *sealed* is gone without a receipt."""
+        manifest = sealed.manifest
+        if not manifest.count:
+            return []
+        try:
+            state = read_ledger(self.root / "ledger", wait=False).state
+            if state.state_of(manifest.dataset, manifest.sequence).expiring is not None:
+                return []
+        except (VerificationError, ValueError) as error:
+            return [SegmentError(f"segment {manifest.name}: its file is missing, and its receipt: {error}")]
+        return [SegmentError(f"segment {manifest.name}: its file {sealed.path} is missing")]
 
     def segment(self, dataset: Dataset, sealed: Sealed) -> Segment:
         """An opened segment.

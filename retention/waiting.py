@@ -113,14 +113,15 @@ class Waiting:
         ]
 
     def _is_open(self, dataset: Dataset, directory: Path, cut: int) -> bool:
-        numbered = files.numbered(directory)
-        newest = max(numbered, default=0)
         end = self.catalogue.end_of(dataset.name, directory.name)
-        sealed = end is not None and newest <= end.file
-        if not newest or sealed or (dataset.name, directory.name, newest) in self._files:
-            return False
-        header, _ = files.header_of(numbered[newest], read_file(numbered[newest]))
-        return header.opened is None or header.opened < cut
+        for number, path in files.numbered(directory).items():
+            sealed = end is not None and number <= end.file
+            if sealed or (dataset.name, directory.name, number) in self._files:
+                continue  # also files that were finished since: they were open when the others were taken
+            header, _ = files.header_of(path, read_file(path))
+            if header.opened is None or header.opened < cut:
+                return True
+        return False
 
     def unlink_sealed(self, dataset: Dataset) -> None:
         """Remove the journal files that a manifest in the catalogue covers."""

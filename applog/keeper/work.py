@@ -193,6 +193,7 @@ def verifier(
         created=store.created,
         datasets=DATASETS,
         day_keys=store.day_keys,
+        signing_keys=store.signing_keys,
         scope=scope,
         progress=progress,
     )

@@ -15,7 +15,7 @@ from retention.errors import JournalDamagedError
 from retention.journal import files
 from retention.journal.frame import FoundFrame, scan
 from retention.ledger.entries import HeadsEntry, JournalHead
-from retention.ledger.state import LedgerState, dataset_heads
+from retention.ledger.state import JournalFile, LedgerState, dataset_heads
 from retention.times import iso
 
 _log = logging.getLogger(__name__)
@@ -35,8 +35,18 @@ def heads_entry(
         time=iso(now),
         confirmed=None if confirmed is None else iso(confirmed),
         datasets=dataset_heads(state),
-        journals=tuple(journal_heads(journals, catalogue)),
+        journals=tuple(head for head in journal_heads(journals, catalogue) if _agrees(state, head)),
     )
+
+
+def _agrees(state: LedgerState, head: JournalHead) -> bool:
+    """Whether no other head was signed there: one journal that was tampered with must not stop the rest."""
+    dataset, writer, file, frames, chain = head
+    known = state.heads.get(JournalFile(dataset, writer, file), {})
+    agrees = known.get(frames, bytes.fromhex(chain)).hex() == chain
+    if not agrees:
+        _log.error("journal %s/%s, file %d: another head was signed: it is not sealed", dataset, writer, file)
+    return agrees
 
 
 def journal_heads(journals: Path, catalogue: Catalogue) -> list[JournalHead]:
@@ -64,11 +74,11 @@ def synced_end(path: Path) -> files.LastFrame:
         JournalDamagedError: its header is damaged.
     """
     with open_file(path) as file:
-        os.fsync(file.fileno())
         data = file.read()
+        os.fsync(file.fileno())  # behind the reading: all that was read is on the disk now
     header, length = files.header_of(path, data)
     last = files.LastFrame(frames=0, chain=files.start_hash(header))
     for found in scan(data, length, last.chain):
-        if isinstance(found, FoundFrame) and found.header.number == last.frames + 1:
+        if isinstance(found, FoundFrame) and found.header.previous == last.chain:
             last = files.LastFrame(frames=found.header.number, chain=found.header.chain)
     return last

@@ -121,6 +121,10 @@ class Ledger:
 
         Keys that were put back from a back-up bring an older ``last-signed`` with them.
         """
+        if not self._last_signed.exists() and (self._directory / CHECKPOINT).exists():
+            raise LedgerError(
+                f"{self._last_signed} is missing, but a checkpoint was published: put keys/ back"
+            )
         found = [
             read_file(path) for path in (self._last_signed, self._directory / CHECKPOINT) if path.exists()
         ]

@@ -2,7 +2,7 @@
 
 Rules:
     1. Only what the checkpoint covers counts as said; entries behind it are known to be unsigned.
-    2. Reading waits for a writer that is in the middle of a commit: the lock is taken for a moment.
+    2. Reading waits for whoever seals, unless it is told not to: then it takes what is published.
 """
 
 import fcntl
@@ -12,7 +12,7 @@ from pathlib import Path
 from retention.durable import open_file, read_file
 from retention.errors import LedgerError
 from retention.ledger.entries import HeadsEntry
-from retention.ledger.log import CHECKPOINT, ENTRIES, LOCK, check_extends, read_lines
+from retention.ledger.log import CHECKPOINT, ENTRIES, LOCK, check_extends, read_lines, unverified_size
 from retention.ledger.state import LedgerState
 from retention.merkle import leaf_hash
 from retention.note import Checkpoint
@@ -42,18 +42,26 @@ class LedgerView:
         return len(self.lines) - self.checkpoint.size
 
 
-def read_ledger(directory: Path) -> LedgerView:
+def read_ledger(directory: Path, *, wait: bool = True) -> LedgerView:
     """The ledger in *directory*.
+
+    Without *wait* only what is published is read, also while something is being sealed; ``unsigned`` and
+    ``torn`` then say nothing.
 
     Raises:
         LedgerError: it is missing, contradicts itself, or is not what its checkpoint says.
         NoteError: the checkpoint is not signed by the ledger's key.
     """
     try:
-        with open_file(directory / LOCK) as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH)
-            lines, torn = read_lines(directory / ENTRIES)
+        if wait:
+            with open_file(directory / LOCK) as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH)
+                lines, torn = read_lines(directory / ENTRIES)
+                signed = read_file(directory / CHECKPOINT)
+        else:  # the checkpoint first: entries only grow behind it
             signed = read_file(directory / CHECKPOINT)
+            lines, torn = read_lines(directory / ENTRIES)
+            lines, torn = lines[: unverified_size(signed)], b""
     except OSError as error:
         raise LedgerError(f"ledger {directory}: {error.strerror}: {error.filename}") from error
     leaf_hashes = [leaf_hash(line) for line in lines]

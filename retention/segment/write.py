@@ -24,6 +24,9 @@ def write_segment(
             file_digest.update(chunk)
             size += len(chunk)
         os.fsync(descriptor)
+    except BaseException:
+        path.unlink(missing_ok=True)  # on a full disk it takes the room that is short
+        raise
     finally:
         os.close(descriptor)
     return size, hashlib.sha256(plain).hexdigest(), file_digest.hexdigest()

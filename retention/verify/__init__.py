@@ -17,8 +17,9 @@ from pathlib import Path
 
 from retention.dataset import Dataset
 from retention.durable import read_file
-from retention.errors import RetentionError, VerificationFailedError
-from retention.keys import DayKeys
+from retention.errors import RetentionError, VerificationError, VerificationFailedError
+from retention.keys import DayKeys, SigningKeys
+from retention.ledger.log import check_extends
 from retention.ledger.view import LedgerView, read_ledger
 from retention.verify.journals import check_journals
 from retention.verify.model import Check, Manifests, Progress, Scope
@@ -34,6 +35,9 @@ from retention.verify.structure import (
 
 __all__ = ["UNANCHORED", "Check", "Progress", "Scope", "Verifier", "check_heads"]
 
+_AGAIN = 2
+"""How often a check that failed is done again because the ledger grew: it grows each minute."""
+
 
 @dataclass(kw_only=True)
 class Verifier:
@@ -45,6 +49,8 @@ class Verifier:
     datasets: Sequence[Dataset]
     day_keys: DayKeys
     scope: Scope
+    signing_keys: SigningKeys | None = None
+    """With them ``deep`` also makes sure that the ledger's key is this store's."""
     progress: Progress = lambda _done, _all: None
     _manifests: Manifests = field(default_factory=dict)
 
@@ -59,9 +65,14 @@ class Verifier:
         view = read_ledger(self.root / "ledger")
         for step in self._steps():
             check = step(view)
-            while check.failures and (newer := read_ledger(self.root / "ledger")).signed != view.signed:
+            for _ in range(_AGAIN):
+                if not check.failures:
+                    break
+                newer = read_ledger(self.root / "ledger")
+                if newer.signed == view.signed:
+                    break
                 view = newer  # something was sealed or expired meanwhile, which is no failure
-                self._load(view)
+                failures += self._load(view).failures
                 check = step(view)
             failures += check.failures
             yield check
@@ -71,7 +82,7 @@ class Verifier:
     def _steps(self) -> list[Callable[[LedgerView], Check]]:
         scope = self.scope
         steps: list[Callable[[LedgerView], Check]] = [
-            lambda view: check_ledger(view, self._last_signed()),
+            lambda view: check_ledger(view, self._signer(view)),
             lambda view: check_anchor(view, scope.anchor),
             self._load,
             lambda _: check_contiguity(self._manifests, self.created),
@@ -86,13 +97,24 @@ class Verifier:
             )
         return steps
 
-    def _last_signed(self) -> bytes | None:
+    def _signer(self, view: LedgerView) -> list[RetentionError]:
+        """What contradicts the signer's own memory and key, as far as they may be read."""
+        directory = self.root / "keys" / "signing"
         try:
-            return read_file(self.root / "keys" / "signing" / "last-signed")
-        except (FileNotFoundError, PermissionError):
-            return None  # whoever verifies need not be able to read the keys, and opening minds its absence
+            if not directory.exists():
+                return []  # a copy without keys
+            check_extends(
+                view.leaves[: view.checkpoint.size], read_file(directory / "last-signed"), view.state
+            )
+            if self.scope.deep and self.signing_keys is not None:
+                self.signing_keys.signer(view.state.key)
+        except PermissionError:
+            return []  # whoever verifies need not be able to read the keys
         except OSError as error:
-            return str(error).encode()  # a directory, a pipe: no checkpoint, and named as such
+            return [VerificationError(f"what was signed last, {error.filename}: {error.strerror}")]
+        except RetentionError as error:
+            return [error]
+        return []
 
     def _load(self, view: LedgerView) -> Check:
         self._manifests, check = check_manifests(self.root, view)

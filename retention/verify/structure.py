@@ -1,6 +1,7 @@
 """Checks 1 to 5: the ledger, the anchor, manifests, contiguity, files. They need no key."""
 
 import hashlib
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -26,22 +27,17 @@ _BLOCK = 1 << 20
 _NO_FILE = (0, bytes(32).hex())
 
 
-def check_ledger(view: LedgerView, last_signed: bytes | None) -> Check:
+def check_ledger(view: LedgerView, signer: Sequence[RetentionError]) -> Check:
     """1. Every entry follows from those before it; nothing stands behind the checkpoint.
 
-    *last_signed* is what the signer remembers, if it may be read.
+    *signer* is what contradicts the signer's own memory.
     """
-    failures: list[RetentionError] = []
-    if last_signed is not None:
-        try:
-            check_extends(view.leaves[: view.checkpoint.size], last_signed, view.state)
-        except RetentionError as error:
-            failures.append(error)
+    failures = list(signer)
     if view.unsigned or view.torn:
         failures.append(
             VerificationError(
                 f"{view.unsigned} entries and {len(view.torn)} bytes stand behind the checkpoint: "
-                "an interrupted sealing, which the next start undoes and does again, or entries that nobody signed"
+                "an interrupted sealing, which the next start does again, or entries that nobody signed"
             )
         )
     for dataset, states in view.state.sealed.items():

@@ -60,13 +60,20 @@ def test_the_newest_cut_and_an_older_checkpoint(target: SealedStore) -> None:
     assert "its end was cut off" in refused(target)
 
 
-@pytest.mark.parametrize("memory", ["older", "gone"])
-def test_the_newest_cut_with_the_signers_memory(target: SealedStore, memory: str) -> None:
-    """With last-signed put back or deleted too it is an older, whole store: only an anchor tells."""
+def test_the_newest_cut_without_the_signers_memory(target: SealedStore) -> None:
+    """With last-signed deleted, its absence is named, and nothing is signed on."""
+    target.journal(AUDIT, "gate", 4).unlink()
+    drop_the_newest(target, sign=True)
+    target.last_signed.unlink()
+
+    assert any("last-signed" in failure for failure in target.verify())
+    assert "is missing, but a checkpoint was published" in refused(target)
+
+
+def test_the_newest_cut_with_the_signers_memory(target: SealedStore) -> None:
+    """With last-signed put back too it is an older, whole store: only an anchor tells."""
     target.journal(AUDIT, "gate", 4).unlink()
     before = drop_the_newest(target, sign=True)
-    if memory == "gone":
-        target.last_signed.unlink()
 
     assert target.verify(deep=True) == []
     assert is_unanchored(target)
