@@ -171,7 +171,9 @@ def test_an_entry_twice(target: SealedStore, place: int) -> None:
 
 def entry(kind: str, **members: object) -> bytes:
     """A line of the ledger."""
-    return json.dumps({"type": kind, "time": "2026-03-05T01:00:00.000000Z", **members}).encode()
+    return json.dumps(
+        {"type": kind, "time": "2026-03-05T01:00:00.000000Z", **members}, separators=(",", ":")
+    ).encode()
 
 
 CONFIRMED = "2026-03-05T01:00:00.000000Z"
