@@ -13,7 +13,7 @@ def command(ctx: click.Context, positions: tuple[str, ...], reason: str | None) 
     """Print records with the proofs that they are what was sealed, one JSON object a line.
 
     A position is DATASET/SEGMENT:ROW. The proofs lead to the newest checkpoint (retention/FORMAT.md 9), and
-    show nothing of other records.
+    show nothing of other records. The objects `proof` and `ledger` are spelled, byte for byte, as a proof is.
 
     \b
         applog prove flow/12:345
@@ -24,6 +24,7 @@ def command(ctx: click.Context, positions: tuple[str, ...], reason: str | None) 
     from applog.errors import ApplogError  # noqa: PLC0415
     from applog.keeper.proofs import Position, prove  # noqa: PLC0415
     from retention.errors import RetentionError  # noqa: PLC0415
+    from retention.ledger.view import read_ledger  # noqa: PLC0415
 
     store = store_of(ctx)
     actor = actor_of(ctx)
@@ -32,8 +33,11 @@ def command(ctx: click.Context, positions: tuple[str, ...], reason: str | None) 
         wanted: dict[tuple[str, int], list[int]] = {}
         for position in map(Position.parse, positions):
             wanted.setdefault((position.dataset, position.sequence), []).append(position.row)
-        proved = [one for (name, number), rows in wanted.items() for one in prove(store, name, number, rows)]
-    except (ApplogError, RetentionError) as error:
+        view = read_ledger(store.root / "ledger")
+        proved = [
+            one for (name, number), rows in wanted.items() for one in prove(store, view, name, number, rows)
+        ]
+    except (ApplogError, RetentionError, OSError) as error:
         audit.record(
             store, actor, action="prove", outcome="failure", query=query, reason=reason or str(error)
         )

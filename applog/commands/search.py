@@ -78,7 +78,7 @@ def _look(store: "Store", actor: "Actor", asked: "Asked", reason: str | None) ->
         request = asked.request(DATASETS, store.clock())
         dataset = next(one for one in DATASETS if one.name == request.query.dataset_name)
         found = answer(store, dataset, request)
-    except (ApplogError, RetentionError) as error:
+    except (ApplogError, RetentionError, OSError) as error:
         audit.record(store, actor, action="search", outcome="failure", query=asked.query, reason=str(error))
         raise
     audit.record(

@@ -38,6 +38,7 @@ from retention.catalogue import Sealed
 from retention.dataset import Dataset
 from retention.errors import RetentionError
 from retention.journal.reader import JournalReader, Position
+from retention.ledger.view import read_ledger
 from retention.store import Store
 from retention.times import from_iso
 
@@ -68,8 +69,7 @@ class Answers:
             return self.status()
         try:
             authorize(request, given)
-            with self._turn:
-                answer, count = self._look(request)
+            answer, count = self._look(request)
         except (Refusal, ApplogError, RetentionError, OSError) as error:
             if given is not None:  # strangers must not fill the journal
                 self._record(request, user, outcome="failure", why=str(error))
@@ -103,12 +103,16 @@ class Answers:
         """The answer, and how many segments or rows are in it."""
         match request:
             case ProveRequest():
-                proved = prove(self.store, *request.segment, request.rows)
+                view = read_ledger(self.store.root / "ledger")  # may wait for a sealing: not in our turn
+                with self._turn:
+                    proved = prove(self.store, view, *request.segment, request.rows)
                 return {"proofs": proved}, len(proved)
             case OpenRequest():
-                return self._open(request, _dataset(request.dataset))
+                with self._turn:
+                    return self._open(request, _dataset(request.dataset))
             case FollowRequest():
-                return self._follow(request, _dataset(request.dataset))
+                with self._turn:
+                    return self._follow(request, _dataset(request.dataset))
 
     def _open(self, request: OpenRequest, dataset: Dataset) -> tuple[Answer, int]:
         self.store.catalogue.refresh()

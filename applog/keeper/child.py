@@ -40,7 +40,7 @@ def in_child(
     stop: threading.Event,
     work: Callable[Concatenate[Store, _P], _T],
     *arguments: _P.args,
-    **_: _P.kwargs,
+    **named: _P.kwargs,
 ) -> _T:
     """What *work*, a function of a module, answers for the store at *root* in a process of its own.
 
@@ -49,7 +49,7 @@ def in_child(
     """
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_main, args=(theirs, root, work, arguments), daemon=True)
+    process = context.Process(target=_main, args=(theirs, root, work, arguments, named), daemon=True)
     process.start()
     theirs.close()
     try:
@@ -70,11 +70,17 @@ def in_child(
     return result
 
 
-def _main(pipe: Connection, root: Path, work: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+def _main(
+    pipe: Connection,
+    root: Path,
+    work: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    named: dict[str, Any],
+) -> None:
     """In the child."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the keeper, which ends us
     try:
-        answer = (True, work(Store.open(root), *arguments))
+        answer = (True, work(Store.open(root), *arguments, **named))
     except (RetentionError, OSError) as error:
         answer = (False, str(error))
     pipe.send(answer)

@@ -4,6 +4,7 @@ Rules:
     1. A keeper that is not there, does not answer in time, or refuses, is an error with words.
 """
 
+import contextlib
 import socket
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,8 @@ def ask(root: Path, request: dict[str, Any], *, timeout: float = 30.0) -> dict[s
             door.settimeout(timeout)
             with address_of(root) as address:
                 door.connect(address)
-            door.sendall(msgspec.json.encode(request) + b"\n")
+            with contextlib.suppress(BrokenPipeError):  # sent away before that; the answer says why
+                door.sendall(msgspec.json.encode(request) + b"\n")
             with door.makefile("rb") as stream:
                 line = stream.readline(MAX_ANSWER)
         answer = msgspec.json.decode(line, type=dict[str, Any])

@@ -49,14 +49,18 @@ def _may_try(now: int, tried: int | None) -> bool:
     return tried is None or not 0 <= now - tried < RETRY_US
 
 
-def verify_due(now: int, at: str, last: int | None) -> bool:
-    """Whether the nightly verification of ``HH:MM`` *at* is due; *last* is when one was begun."""
+def verify_due(now: int, at: str, last: int | None, tried: int | None = None) -> bool:
+    """Whether the nightly verification of ``HH:MM`` *at* is due.
+
+    *last* is when one was begun that came to its end, *tried* when it was last tried in vain.
+    """
     hour, minute = map(int, at.split(":"))
     local = now + _BANGKOK_US
     planned = local - local % US_PER_DAY + (hour * 60 + minute) * 60 * SECOND_US - _BANGKOK_US
     if planned > now:
         planned -= US_PER_DAY
-    return now - planned < LATE_US and not (last is not None and planned <= last <= now)
+    is_done = last is not None and planned <= last <= now
+    return now - planned < LATE_US and not is_done and _may_try(now, tried)
 
 
 def heads_due(entry: HeadsEntry, state: LedgerState) -> bool:

@@ -3,6 +3,7 @@
 Rules:
     1. It lies in ``cache/``: losing it loses no evidence, only the knowledge when it was last looked.
     2. A file that cannot be read counts as none.
+    3. It is for showing. The keeper itself believes what it found, not what lies here.
 """
 
 from pathlib import Path

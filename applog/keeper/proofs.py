@@ -5,6 +5,8 @@ Rules:
     2. The secret of a segment and the salts of rows that were not asked for stay here.
     3. A row proof goes to the segment's root, the ledger proof from there to the newest checkpoint; a segment
        that is behind the checkpoint has none yet, which is an error.
+    4. The ledger is read before the catalogue: segments that it does not know yet do no harm, and one that it
+       knows is there. Reading it may have to wait for a sealing, so who asks does it, holding nothing.
 """
 
 import re
@@ -16,8 +18,8 @@ import msgspec
 from applog.errors import PositionError
 from applog.health import DATASETS
 from retention.errors import ProofError
-from retention.ledger.view import read_ledger
-from retention.proof import LedgerProof, Prover, RowProof, prove_segment
+from retention.ledger.view import LedgerView
+from retention.proof import Prover, encoded_proof, prove_segment
 from retention.store import Store
 
 _POSITION = re.compile(r"([a-z0-9][a-z0-9._-]*)/([0-9]{1,8}):([0-9]{1,9})")
@@ -48,16 +50,24 @@ class Position:
 
 
 class Proved(msgspec.Struct, frozen=True, kw_only=True):
-    """One record and what shows that it is what was sealed."""
+    """One record and what shows that it is what was sealed.
+
+    The proofs are the exact bytes of ``encoded_proof``, also within the JSON of this object: read as
+    ``msgspec.Raw`` (or cut out of the line) they are what ``parse_proof`` takes.
+    """
 
     position: str
     line: str
-    proof: RowProof
-    ledger: LedgerProof
+    proof: msgspec.Raw
+    """Of a ``RowProof``."""
+    ledger: msgspec.Raw
+    """Of a ``LedgerProof``."""
 
 
-def prove(store: Store, dataset_name: str, sequence: int, rows: Sequence[int]) -> list[Proved]:
-    """The records *rows* of a segment with their proofs.
+def prove(
+    store: Store, view: LedgerView, dataset_name: str, sequence: int, rows: Sequence[int]
+) -> list[Proved]:
+    """The records *rows* of a segment with their proofs, which lead to the checkpoint of *view*.
 
     Raises:
         PositionError: there is no such segment or row, or its file has expired.
@@ -71,7 +81,7 @@ def prove(store: Store, dataset_name: str, sequence: int, rows: Sequence[int]) -
     sealed = known[sequence]
     if not sealed.present:
         raise PositionError(f"segment {sealed.manifest.name} has no rows, or has expired")
-    ledger = prove_segment(read_ledger(store.root / "ledger"), [one.encoded for one in known], sequence)
+    ledger = msgspec.Raw(encoded_proof(prove_segment(view, [one.encoded for one in known], sequence)))
     segment = store.segment(dataset, sealed)
     try:
         proved = Prover(segment).prove(rows)
@@ -83,7 +93,7 @@ def prove(store: Store, dataset_name: str, sequence: int, rows: Sequence[int]) -
         Proved(
             position=str(Position(dataset=dataset_name, sequence=sequence, row=row)),
             line=line,
-            proof=proof,
+            proof=msgspec.Raw(encoded_proof(proof)),
             ledger=ledger,
         )
         for row, (line, proof) in zip(rows, proved, strict=True)

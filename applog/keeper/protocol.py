@@ -17,6 +17,7 @@ from applog.keeper.roles import ROLES, may_act_as, may_prove, may_see
 MAX_REQUEST = 64 << 10
 MAX_ROWS = 1_000
 """Rows that one request can have proved."""
+NO_ROLE = "this user was given no role: [keeper.readers] of the configuration names them"
 REFUSALS = ("malformed", "denied", "busy", "unknown", "failed")
 
 _Text = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
@@ -106,9 +107,7 @@ def authorize(request: Request, given: str | None) -> None:
         Refusal: it is not allowed.
     """
     if given is None:
-        raise Refusal(
-            "denied", "this user was given no role: [keeper.readers] of the configuration names them"
-        )
+        raise Refusal("denied", NO_ROLE)
     if isinstance(request, StatusRequest):
         return
     if request.role not in ROLES:

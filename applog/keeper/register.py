@@ -40,8 +40,16 @@ class Register:
         try:
             writer.append(batch)
         except JournalWriteError:
-            self.close()  # the next look begins a new file, when the disk takes one
+            self._let_go(writer)  # the next look begins a new file, when the disk takes one
             raise
+
+    def _let_go(self, writer: JournalWriter) -> None:
+        """Close *writer*, which failed, unless another thread did and has begun the next one."""
+        with self._lock:
+            if self._writer is not writer:
+                return
+            self._writer = None
+        writer.close()
 
     def close(self) -> None:
         """Let go of the journal."""

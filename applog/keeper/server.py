@@ -3,9 +3,9 @@
 Rules:
     1. Who asks is what the kernel says (SO_PEERCRED), never what the request says.
     2. Root and the keeper's own user may ask as anything; others in the role that the configuration gives
-       them; everybody else is denied.
-    3. A peer can waste a place for ``IDLE_SECONDS`` and ``MAX_REQUEST`` bytes, no more; there are ``PLACES``
-       places, and whoever comes when they are taken is told so and sent away.
+       them; everybody else is told so and sent away before a word is read.
+    3. A peer can waste a place for ``IDLE_SECONDS`` and ``MAX_REQUEST`` bytes, no more; whoever comes when
+       ``places`` has none for him is told so and sent away.
     4. A bug of ours ends one connection, not the socket.
 """
 
@@ -23,13 +23,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from applog.keeper.answers import Answers
-from applog.keeper.protocol import MAX_REQUEST, Refusal, answered, parse, refused
+from applog.keeper.places import Places
+from applog.keeper.protocol import MAX_REQUEST, NO_ROLE, Refusal, answered, parse, refused
 from applog.keeper.roles import CUSTODIAN
 
 _log = logging.getLogger(__name__)
 
 NAME = "keeper.sock"
-PLACES = 16
+WAITING = 16
+"""Connections that the kernel holds until they are accepted."""
+QUIET_SECONDS = 60.0
+"""A stranger is in the log no more often than this."""
 IDLE_SECONDS = 10.0
 """A request must have arrived whole so long after the connection, or after the answer before it."""
 SEND_SECONDS = 60.0
@@ -44,9 +48,14 @@ def peer_user(connection: socket.socket) -> int:
     return user
 
 
+def is_trusted(user: int) -> bool:
+    """Whether *user* is root or the keeper's own."""
+    return user in (0, os.geteuid())
+
+
 def role_of(user: int, readers: Mapping[str, str]) -> str | None:
     """The widest role of the system's *user*, or None."""
-    if user in (0, os.geteuid()):
+    if is_trusted(user):
         return CUSTODIAN
     try:
         return readers.get(pwd.getpwuid(user).pw_name)
@@ -74,7 +83,9 @@ class Server:
     peer: Callable[[socket.socket], int] = peer_user
     idle_seconds: float = IDLE_SECONDS
     _stop: threading.Event = field(default_factory=threading.Event)
-    _places: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(PLACES))
+    _places: Places = field(default_factory=Places)
+    _told: dict[int, float] = field(default_factory=dict)
+    """When a stranger was logged last; for the accepting thread."""
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -85,7 +96,7 @@ class Server:
             with address_of(self.root) as address:
                 door.bind(address)
             path.chmod(0o660)
-            door.listen(PLACES)
+            door.listen(WAITING)
             door.settimeout(_LOOK_SECONDS)
             thread = threading.Thread(target=self._accept, args=(door,), name="keeper-socket")
             thread.start()
@@ -106,35 +117,68 @@ class Server:
                 _log.warning("socket: %s", error)
                 self._stop.wait(_LOOK_SECONDS)  # out of descriptors, perhaps
                 continue
-            if self._places.acquire(blocking=False):
-                threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
-            else:
+            try:
+                self._receive(connection)
+            except Refusal as refusal:
                 connection.settimeout(_LOOK_SECONDS)
                 with connection, contextlib.suppress(OSError):
-                    connection.sendall(refused(Refusal("busy", f"all {PLACES} places are taken; try again")))
+                    connection.sendall(refused(refusal))
+            except OSError as error:
+                connection.close()
+                _log.info("socket: a connection ended: %s", error)
+            except Exception:  # noqa: BLE001  rule 4
+                connection.close()
+                _log.exception("socket: a bug in applog, please report it")
 
-    def _serve(self, connection: socket.socket) -> None:
+    def _receive(self, connection: socket.socket) -> None:
+        """Give who is at the other end a place and a thread.
+
+        Raises:
+            Refusal: a stranger, or there is none.
+        """
+        user = self.peer(connection)
+        given = role_of(user, self.readers)
+        if given is None:
+            self._log_stranger(user)
+            raise Refusal("denied", NO_ROLE)
+        says = self._places.take(user, trusted=is_trusted(user))
+        if says is not None:
+            raise Refusal("busy", says)
+        try:
+            threading.Thread(target=self._serve, args=(connection, user, given), daemon=True).start()
+        except RuntimeError as error:  # the system has no more threads for us
+            self._places.release(user)
+            _log.warning("socket: %s", error)
+            raise Refusal("busy", "there is no thread for one more; try again") from error
+
+    def _log_stranger(self, user: int) -> None:
+        now = time.monotonic()
+        if now - self._told.get(user, -QUIET_SECONDS) >= QUIET_SECONDS:
+            self._told[user] = now
+            _log.warning("socket: user %d: %s", user, NO_ROLE)
+
+    def _serve(self, connection: socket.socket, user: int, given: str) -> None:
         try:
             with connection:
-                user = self.peer(connection)
-                lines = _lines(connection, self.idle_seconds)
-                for line in lines:
-                    answer = self._answer(line, user)
-                    connection.settimeout(SEND_SECONDS)
-                    connection.sendall(answer)
+                self._converse(connection, user, given)
         except OSError as error:
             _log.info("socket: a connection ended: %s", error)
-        except Refusal as refusal:  # what came is no request at all
-            with contextlib.suppress(OSError):
-                connection.sendall(refused(refusal))
         except Exception:  # noqa: BLE001  rule 4
             _log.exception("socket: a bug in applog, please report it")
         finally:
-            self._places.release()
+            self._places.release(user)
 
-    def _answer(self, line: bytes, user: int) -> bytes:
+    def _converse(self, connection: socket.socket, user: int, given: str) -> None:
         try:
-            given = role_of(user, self.readers)
+            for line in _lines(connection, self.idle_seconds):
+                answer = self._answer(line, user, given)
+                connection.settimeout(SEND_SECONDS)
+                connection.sendall(answer)
+        except Refusal as refusal:  # what came is no request at all
+            connection.sendall(refused(refusal))
+
+    def _answer(self, line: bytes, user: int, given: str) -> bytes:
+        try:
             return answered(self.answers.answer(parse(line), given, user))
         except Refusal as refusal:
             if refusal.word == "denied":

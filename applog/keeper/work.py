@@ -1,19 +1,22 @@
 """What the keeper does to a store, one function for each job; ``applog seal`` and ``verify`` do the same.
 
 Rules:
-    1. The ledger is opened for one job and let go, so that short commands have their turn.
+    1. The ledger is opened for one job, or for one dataset's sealing, and let go, so that short commands have
+       their turn.
     2. A dataset whose journals are refused does not keep the others from being sealed.
     3. Arguments and answers are plain values, for the work may be done in a process of its own.
 """
 
 import fcntl
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 
 from applog import __version__
 from applog.errors import NotSealedError
 from applog.health import DATASETS
 from applog.keeper.due import heads_due
+from applog.keeper.threads import threads_now
 from retention.dataset import Dataset
 from retention.durable import write_file
 from retention.errors import RetentionError, SealingRefusedError, VerificationError
@@ -24,7 +27,7 @@ from retention.ledger.heads import heads_entry
 from retention.ledger.log import Ledger
 from retention.ntp import boot_clock
 from retention.periods import Decision
-from retention.sealer import SealReport
+from retention.sealer import Sealer, SealReport
 from retention.shredding import shred_recipients
 from retention.store import Store
 from retention.times import from_iso
@@ -65,6 +68,14 @@ class Sealing:
         """Whether everything from before the cut is sealed."""
         return not self.waiting and not self.refusals
 
+    def of(self, dataset: str) -> "Sealing":
+        """What it did to *dataset*; the reports are of all."""
+        return replace(
+            self,
+            waiting=tuple(one for one in self.waiting if one.startswith(f"{dataset}:")),
+            refusals=tuple(one for one in self.refusals if one.dataset == dataset),
+        )
+
     def check(self) -> None:
         """Be content with waiting, but not with refusals.
 
@@ -100,26 +111,46 @@ def seal(
     reports: list[SealReport] = []
     waiting: list[str] = []
     refusals: list[Refused] = []
-    with store.ledger() as ledger:
-        sealer = store.sealer(ledger, DATASETS, confirmed=confirmed_now, by=BY)
-        sealer.progress = progress
-        sealer.recover()
-        for dataset in DATASETS:
-            if names is not None and dataset.name not in names:
-                continue
-            try:
+    recover(store)
+    for dataset in DATASETS:
+        if names is not None and dataset.name not in names:
+            continue
+        try:
+            with _sealer(store, dataset, confirmed_now) as sealer:
+                sealer.progress = progress
                 reports += sealer.seal(dataset, cut)
-            except RetentionError as error:
-                is_incident = error.exit_code == INTEGRITY
-                refusals.append(Refused(dataset=dataset.name, says=str(error), is_incident=is_incident))
-            else:
                 waiting += [
                     f"{dataset.name}: {writer} still writes to a journal from before the cut"
                     for writer in sealer.waiting.still_open(dataset, cut)
                 ]
-        if not isinstance(ledger.state.last, HeadsEntry):  # the rest of a sealing that was cut short
-            sealer.sign_heads()
+        except RetentionError as error:
+            is_incident = error.exit_code == INTEGRITY
+            refusals.append(Refused(dataset=dataset.name, says=str(error), is_incident=is_incident))
     return Sealing(cut=cut, reports=tuple(reports), waiting=tuple(waiting), refusals=tuple(refusals))
+
+
+@contextmanager
+def _sealer(store: Store, dataset: Dataset, confirmed: Callable[[], int | None]) -> Iterator[Sealer]:
+    """What seals *dataset*, holding the ledger.
+
+    It has recovered that dataset: since the ledger was let go another process may have died at sealing it,
+    and then the catalogue has what the ledger has not.
+    """
+    with store.ledger() as ledger:
+        sealer = store.sealer(ledger, [dataset], confirmed=confirmed, by=BY)
+        sealer.recover()
+        try:
+            yield sealer
+        except RetentionError:
+            with suppress(RetentionError):  # else the next opening cuts what is not signed
+                _sign_rest(sealer)
+            raise
+
+
+def _sign_rest(sealer: Sealer) -> None:
+    """Sign what a sealing that was cut short has entered."""
+    if not isinstance(sealer.ledger.state.last, HeadsEntry):
+        sealer.sign_heads()
 
 
 def running_writers(store: Store) -> list[str]:
@@ -151,8 +182,7 @@ def recover(store: Store) -> None:
     with store.ledger() as ledger:
         sealer = store.sealer(ledger, DATASETS, by=BY)
         sealer.recover()
-        if not isinstance(ledger.state.last, HeadsEntry):
-            sealer.sign_heads()
+        _sign_rest(sealer)
 
 
 def sign_heads(store: Store, confirmed: int | None) -> bool:
@@ -200,11 +230,11 @@ def verifier(
 
 
 def verify(store: Store) -> Verification:
-    """Recompute everything that is sealed."""
+    """Recompute everything that is sealed, in as many threads as there is memory for."""
     checks: list[Check] = []
     failures: list[str] = []
     try:
-        for check in verifier(store, Scope(deep=True)).checks():
+        for check in verifier(store, Scope(deep=True, threads=threads_now())).checks():
             checks.append(check)
             failures += map(str, check.failures)
     except VerificationError as error:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from applog.search.snapshot import sources_of
+from applog.search.snapshot import Snapshot, sources_of
 from applog.search.sources import span_in
 from retention.errors import RetentionError
 from retention.records import COVERAGE
@@ -58,10 +58,26 @@ class CoverageStatement:
 
 def coverage_of(store: Store, since: int | None, until: int | None) -> CoverageStatement:
     """What is noted as lost between *since* (included) and *until* (excluded), UTC µs; None is open."""
-    snapshot = sources_of(store, COVERAGE, since, until)
-    damages = list(snapshot.damages)
+    while True:
+        snapshot = sources_of(store, COVERAGE, since, until)
+        records, packets, damages = _summed(snapshot, since, until)
+        if not (damages and snapshot.has_vanished()):  # else it may have expired just now: once more
+            break
+    return CoverageStatement(
+        records=records.total(),
+        reasons={reason: (count, packets[reason]) for reason, count in records.items()},
+        expired=len(snapshot.expired),
+        damages=tuple(map(str, (*snapshot.damages, *damages))),
+    )
+
+
+def _summed(
+    snapshot: Snapshot, since: int | None, until: int | None
+) -> tuple[Counter[str], Counter[str], list[RetentionError]]:
+    """Records and packets of each reason, and what of the segments cannot be read."""
     records: Counter[str] = Counter()
     packets: Counter[str] = Counter()
+    damages: list[RetentionError] = []
     for source in snapshot.sources:
         try:
             with source.opened() as rows:
@@ -73,12 +89,7 @@ def coverage_of(store: Store, since: int | None, until: int | None) -> CoverageS
         for reason, lost in zip(reasons.to_pylist(), found["coverage.packets"].to_pylist(), strict=True):
             records[reason] += 1
             packets[reason] += lost or 0
-    return CoverageStatement(
-        records=records.total(),
-        reasons={reason: (count, packets[reason]) for reason, count in records.items()},
-        expired=len(snapshot.expired),
-        damages=tuple(map(str, damages)),
-    )
+    return records, packets, damages
 
 
 def _in_range(table: pa.Table, since: int | None, until: int | None) -> pa.Table:

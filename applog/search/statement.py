@@ -6,6 +6,7 @@ Rules:
     2. The range is never wider than what was looked at: without an end of its own it ends where what is
        stored does.
     3. What could not be read is named; the count is then that of the rest.
+    4. A segment that was deleted while it was searched is judged as one that was gone before.
 """
 
 from collections.abc import Iterable
@@ -119,11 +120,18 @@ def answer(store: Store, dataset: Dataset, request: Request) -> Answer:
         SearchError: it needs more memory than it may have.
         RetentionError: journals or manifests cannot be read at all.
     """
-    snapshot = sources_of(store, dataset, request.since, request.until)
+    snapshot, result = _searched(store, dataset, request)
+    while result.damages and snapshot.has_vanished():  # it may have expired just now: the ledger knows
+        snapshot, result = _searched(store, dataset, request)
     return Answer(
         dataset=dataset,
         request=request,
-        result=EmbeddedSearch(threads=THREADS).run(request, dataset, snapshot.sources),
+        result=result,
         snapshot=snapshot,
         coverage=coverage_of(store, request.since, request.until),
     )
+
+
+def _searched(store: Store, dataset: Dataset, request: Request) -> tuple[Snapshot, Result]:
+    snapshot = sources_of(store, dataset, request.since, request.until)
+    return snapshot, EmbeddedSearch(threads=THREADS).run(request, dataset, snapshot.sources)

@@ -65,11 +65,10 @@ def read_ledger(directory: Path, *, wait: bool = True) -> LedgerView:
     except OSError as error:
         raise LedgerError(f"ledger {directory}: {error.strerror}: {error.filename}") from error
     leaf_hashes = [leaf_hash(line) for line in lines]
-    state = _first_key(lines)
-    checkpoint = check_extends(leaf_hashes, signed, _all_keys(lines, state))
-    state = LedgerState()
-    for line in lines[: checkpoint.size]:
-        state.apply(line)
+    state, refusal = _applied(lines[: unverified_size(signed)])
+    checkpoint = check_extends(leaf_hashes, signed, state)
+    if refusal is not None:
+        raise refusal
     if not isinstance(state.last, HeadsEntry):
         raise LedgerError(f"ledger {directory}: its checkpoint does not end with heads")
     return LedgerView(
@@ -83,19 +82,16 @@ def read_ledger(directory: Path, *, wait: bool = True) -> LedgerView:
     )
 
 
-def _first_key(lines: list[bytes]) -> LedgerState:
+def _applied(lines: list[bytes]) -> tuple[LedgerState, LedgerError | None]:
+    """The state behind *lines*, and what stopped it: that they are not what was signed says more."""
     if not lines:
         raise LedgerError("the ledger has no entries")
     state = LedgerState()
-    state.apply(lines[0])
-    return state
-
-
-def _all_keys(lines: list[bytes], state: LedgerState) -> LedgerState:
-    """*state* with every key that a whole, consistent beginning of *lines* brings."""
-    for line in lines[1:]:
-        try:
+    try:
+        for line in lines:
             state.apply(line)
-        except LedgerError:
-            break  # named below, if it is signed
-    return state
+    except LedgerError as error:
+        if not state.keys:
+            raise
+        return state, error
+    return state, None

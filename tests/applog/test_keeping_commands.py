@@ -1,5 +1,6 @@
 """`applog seal, verify, expire, prove, status`: what they print, do and record."""
 
+import errno
 import json
 from pathlib import Path
 
@@ -7,8 +8,9 @@ import msgspec
 import pytest
 
 from applog import audit
+from applog.keeper.proofs import Proved
 from retention.ledger.view import read_ledger
-from retention.proof import LedgerProof, RowProof, check_row, check_segment_proof
+from retention.proof import LedgerProof, RowProof, check_row, check_segment_proof, parse_proof
 from retention.records import AUDIT
 from retention.store import Store
 from tests.support.command import CAPTURES, audits, new_store, quickly, sealed_store
@@ -184,13 +186,13 @@ def test_proofs_hold_outside_the_store(store: Store) -> None:
     """Each line alone leads to the checkpoint that the store's key signed."""
     done = quickly(store.root, "prove", "flow/0:0", "audit/00000000:1", "--reason", "case 7")
 
-    keys = read_ledger(store.root / "ledger").state.keys
-    found = [json.loads(line) for line in done.out.splitlines()]
-    assert [one["position"] for one in found] == ["flow/00000000:0", "audit/00000000:1"]
+    view = read_ledger(store.root / "ledger")
+    found = [msgspec.json.decode(line, type=Proved) for line in done.out.splitlines()]
+    assert [one.position for one in found] == ["flow/00000000:0", "audit/00000000:1"]
     for one in found:
-        proof = msgspec.convert(one["proof"], RowProof)
+        proof, ledger = parse_proof(bytes(one.proof), RowProof), parse_proof(bytes(one.ledger), LedgerProof)
         check_segment_proof(
-            proof, check_row(one["line"], proof), msgspec.convert(one["ledger"], LedgerProof), keys
+            proof, check_row(one.line, proof), ledger, [view.state.key_at(view.checkpoint.size)]
         )
     look = audits(store)[-1]
     assert (look["event.action"], look["event.reason"], look["audit.shown"]) == ("prove", "case 7", 2)
@@ -203,6 +205,32 @@ def test_a_proof_that_cannot_be_made_is_recorded(store: Store) -> None:
     assert done.code == 5
     assert done.out == ""
     assert audits(store)[-1]["event.outcome"] == "failure"
+
+
+@pytest.mark.parametrize(
+    ("words", "broken"),
+    [
+        (("prove", "flow/0:0"), "retention.ledger.view.read_ledger"),
+        (("search", "*"), "applog.search.statement.answer"),
+    ],
+    ids=["prove", "search"],
+)
+def test_a_look_that_the_disk_refuses_is_recorded(
+    store: Store, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], broken: str
+) -> None:
+    """As a failed one; nothing is printed."""
+
+    def refuses(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(broken, refuses)
+    done = quickly(store.root, *words)
+
+    look = audits(store)[-1]
+    assert done.code != 0
+    assert done.out == ""
+    assert (look["event.action"], look["event.outcome"]) == (words[0], "failure")
+    assert "Input/output error" in str(look["event.reason"])
 
 
 def test_status_shows_how_the_store_is_kept(store: Store) -> None:

@@ -16,10 +16,12 @@ import pytest
 from applog.demo.school import write_school_day
 from applog.records import FLOW, Flow
 from retention.encoding import encode
+from retention.journal.writer import wall_clock
 from retention.records import COVERAGE, Coverage
 from retention.store import Store
+from tests.support.aging import Aging
 from tests.support.command import APPLOG, applog, audits, environment, lines, new_store, quickly
-from tests.support.disk import HOUR, NOON, SECOND, flip
+from tests.support.disk import DAY, HOUR, NOON, SECOND, flip
 
 BOM = "\ufeff"
 
@@ -460,3 +462,62 @@ def test_a_broken_segment_is_said_and_the_rest_is_found(store: Store) -> None:
     assert "1 flow records, all shown" in done.out
     assert f"damaged, and not searched: {path}" in done.err
     assert audits(store)[-1]["event.outcome"] == "failure"
+
+
+@pytest.mark.parametrize("at", [0, 1, 2], ids=["oldest", "middle", "newest"])
+def test_a_deleted_segment_is_named(store: Store, at: int) -> None:
+    """A file that was removed by hand is damage, wherever it lies in what is stored: exit code 3."""
+    for number in range(3):
+        keep(store, flow(number))
+        seal(store)
+    (store.root / "segments" / "flow" / f"{at:08d}.segment").unlink()
+
+    done = quickly(store.root, "search", "*")
+
+    assert done.code == 3
+    assert "2 flow records, all shown" in done.out
+    assert f"damaged, and not searched: segment flow/{at:08d}: its file is missing" in done.err
+    assert audits(store)[-1]["event.outcome"] == "failure"
+
+
+def test_a_segment_deleted_with_its_manifest_is_named(store: Store) -> None:
+    """The ledger knows that there was one: exit code 3."""
+    for number in range(2):
+        keep(store, flow(number))
+        seal(store)
+    for path in (store.root / "segments" / "flow").glob("00000001.*"):
+        path.unlink()
+
+    done = quickly(store.root, "search", "*")
+
+    assert done.code == 3
+    assert "1 flow records, all shown" in done.out
+    assert "segment flow/00000001: sealed, as the ledger says, but the manifest is missing" in done.err
+
+
+def test_a_ledger_that_cannot_be_read_is_said(store: Store) -> None:
+    """What is there is found; that nobody can tell what is missing makes exit code 3."""
+    keep(store, flow(1))
+    seal(store)
+    flip(store.root / "ledger" / "entries", 9)
+
+    done = quickly(store.root, "search", "*")
+
+    assert done.code == 3
+    assert "1 flow records, all shown" in done.out
+    assert "damaged, and not searched: the ledger, which says what was sealed" in done.err
+
+
+def test_what_expired_is_no_damage(tmp_path: Path) -> None:
+    """Deleted in its time and receipted: said, and exit code 0."""
+    aged = Aging(tmp_path / "store", now=wall_clock() - 92 * DAY)
+    aged.store_rows("old")
+    aged.go(91 * DAY)
+    aged.store_rows("new")
+    aged.expire()
+
+    done = quickly(aged.root, "search", "dataset:coverage")
+
+    assert "1 coverage records, all shown" in done.out
+    assert "expired: 1 segment of this range was deleted after their retention: 1 records" in done.out
+    assert (done.code, done.err) == (0, "")

@@ -100,6 +100,7 @@ COMMANDS = {
 }
 
 
+@pytest.mark.integration
 def test_nothing_is_readable(tmp_path: Path) -> None:
     """Journaling, sealing, searching, verifying and proving print what was asked, and leave none of it."""
     store, temporary = new_store(tmp_path / "data"), tmp_path / "temporary"

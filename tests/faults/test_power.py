@@ -103,7 +103,7 @@ def test_the_simulated_disk_forgets(tmp_path: Path) -> None:
 
 def test_sealing_survives_a_cut(waiting: SealedStore, tmp_path: Path) -> None:
     """Sealed or not sealed, never half; each published checkpoint holds; every row is there once."""
-    found = sweep(waiting, tmp_path, lambda step: (VARIANTS[step // 5 % len(VARIANTS)],), stride=5)
+    found = sweep(waiting, tmp_path, lambda step: (VARIANTS[step // 9 % len(VARIANTS)],), stride=9)
 
     assert found.pop("steps") > 100
     assert not found

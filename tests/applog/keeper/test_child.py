@@ -36,7 +36,7 @@ def lasting(_: Store) -> None:
 
 def test_the_answer_comes_from_another_process(store: Store) -> None:
     """It has opened the store by itself."""
-    root, process = in_child(store.root, threading.Event(), process_of, 0)
+    root, process = in_child(store.root, threading.Event(), process_of, more=0)
 
     assert root == store.root
     assert process != os.getpid()

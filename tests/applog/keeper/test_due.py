@@ -77,6 +77,13 @@ def test_nights(now: int, last: int | None, due: bool) -> None:
     assert verify_due(now, "02:30", last) == due
 
 
+def test_a_verification_that_died_is_tried_again_later() -> None:
+    """Not at every look, and not without end."""
+    assert not verify_due(NIGHT + SECOND, "02:30", None, NIGHT)
+    assert verify_due(NIGHT + RETRY_US, "02:30", None, NIGHT)
+    assert not verify_due(NIGHT + LATE_US, "02:30", None, NIGHT)
+
+
 def heads(confirmed: int | None = None, **changes: object) -> HeadsEntry:
     """What would be signed."""
     entry = HeadsEntry(

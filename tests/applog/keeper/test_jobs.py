@@ -10,6 +10,7 @@ import pytest
 
 from applog import audit
 from applog.audit import Actor
+from applog.errors import ChildError
 from applog.keeper import jobs as module
 from applog.keeper import work
 from applog.keeper.board import JobState
@@ -18,9 +19,11 @@ from applog.keeper.last_verify import LastVerify
 from applog.settings import Settings, TimeSettings
 from retention.errors import StoreError
 from retention.ledger.view import read_ledger
+from retention.records import COVERAGE
 from retention.store import Store
 from retention.times import US_PER_DAY
 from tests.support.disk import SECOND
+from tests.support.sealed import losses
 
 UNCONFIRMED = Settings(time=TimeSettings(servers=()))
 NIGHT = 19 * 3_600 * SECOND + 1_800 * SECOND + SECOND
@@ -108,7 +111,7 @@ def test_many_rows_are_sealed_at_a_cut(jobs: Jobs, monkeypatch: pytest.MonkeyPat
 def test_a_failed_sealing_is_on_the_board_and_tried_again_later(
     jobs: Jobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not each minute; the other jobs go on."""
+    """Not each minute, but it stays on the board; the other jobs go on."""
     calls: list[int] = []
 
     def broken(*_: object, **__: object) -> None:
@@ -122,14 +125,14 @@ def test_a_failed_sealing_is_on_the_board_and_tried_again_later(
     jobs.store.clock = lambda: now + 601 * SECOND
     later = job(jobs, "seal")
 
-    assert (first, at_once, later) == (False, True, False)
+    assert (first, at_once, later) == (False, False, False)
     assert len(calls) == 2
     assert state(jobs, "seal").failure == "the disk is broken"
     assert job(jobs, "heads")
 
 
 def test_the_night_is_verified_once(jobs: Jobs, records: list[dict[str, Any]]) -> None:
-    """The result is kept, and recorded; a keeper that starts again does not repeat it."""
+    """The result is kept, and recorded."""
     midnight = jobs.store.clock() // US_PER_DAY * US_PER_DAY
     jobs.store.clock = lambda: midnight + NIGHT
 
@@ -141,6 +144,69 @@ def test_the_night_is_verified_once(jobs: Jobs, records: list[dict[str, Any]]) -
     assert last.failures == ()
     assert len(last.checks) == 7
     assert [(one["action"], one["outcome"]) for one in records] == [("verify", "success")]
+
+
+def test_a_refused_dataset_holds_up_no_other(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has many rows; the others are sealed at midnight all the same, and it stays on the board."""
+    monkeypatch.setattr(work, "CUT_SETTLED_US", 0)
+    monkeypatch.setattr(work, "CUT_AHEAD_US", 0)
+    monkeypatch.setattr("applog.keeper.due.SEAL_ROWS", 1)
+    looked(jobs.store)
+    with jobs.store.writer(COVERAGE, "cli") as writer:
+        writer.append(losses("eth0"))
+        writer.append(losses("eth0"))
+    path = next((jobs.store.root / "journals" / "coverage" / "cli").glob("*.journal"))
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    monkeypatch.setattr(jobs._backlog, "rows", lambda name: 2 if name == "coverage" else 0)
+
+    first = job(jobs, "seal")
+    now = jobs.store.clock()
+    jobs.store.clock = lambda: now + US_PER_DAY
+    second = job(jobs, "seal")
+
+    assert (first, second) == (False, False)
+    assert sealed(jobs.store) == 2
+    assert "coverage is not sealed" in str(state(jobs, "seal").failure)
+
+
+def test_a_refusal_goes_when_the_rows_have_gone(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody sealed them otherwise."""
+    jobs._sealed_through = jobs.store.clock()
+    jobs._tried["flow"] = jobs.store.clock()
+    jobs._refused["flow"] = StoreError("flow is not sealed")
+    monkeypatch.setattr(jobs._backlog, "rows", lambda _: 10**6)
+    still = job(jobs, "seal")
+    monkeypatch.setattr(jobs._backlog, "rows", lambda _: 0)
+
+    assert (still, job(jobs, "seal")) == (False, True)
+
+
+def test_a_verification_that_dies_stays_on_the_board(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when it is too late to try again, until one ends; what lies in cache/ changes nothing."""
+    calls: list[int] = []
+
+    def dying(_: Store) -> None:
+        calls.append(1)
+        raise ChildError("verify ended early (code -9); out of memory?")
+
+    whole = work.verify
+    monkeypatch.setattr(work, "verify", dying)
+    night = jobs.store.clock() // US_PER_DAY * US_PER_DAY + NIGHT
+    LastVerify(begun=night, ended=night, checks=("forged",), failures=()).write(jobs.store.root)
+    done = []
+    for later in (0, 60, 700, 3 * 3_600):
+        jobs.store.clock = lambda: night + later * SECOND  # noqa: B023  called within the loop
+        done.append(job(jobs, "verify"))
+    died = state(jobs, "verify").failure
+    monkeypatch.setattr(work, "verify", whole)
+    jobs.store.clock = lambda: night + US_PER_DAY
+
+    assert done == [False] * 4
+    assert len(calls) == 2
+    assert "ended early" in str(died)
+    assert job(jobs, "verify")
 
 
 def test_a_night_that_finds_damage_says_so_until_it_is_gone(

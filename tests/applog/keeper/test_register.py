@@ -41,3 +41,25 @@ def test_it_goes_on_after_a_failure(store: Store, monkeypatch: pytest.MonkeyPatc
 
     actions = [one["event.action"] for one in audits(store)]
     assert actions[-2:] == ["first", "second"]
+
+
+def test_a_late_failure_leaves_the_next_file_open(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread whose writer failed does not close the one that another thread has begun since."""
+    register = Register(store=store)
+    register.record(Actor.of(7), action="first", outcome="success")
+    writer = register._writer
+    assert writer is not None
+
+    def fails_late(_: object) -> None:
+        register.close()
+        register.record(Actor.of(7), action="other", outcome="success")
+        raise JournalWriteError("full")
+
+    monkeypatch.setattr(writer, "append", fails_late)
+    with pytest.raises(JournalWriteError):
+        register.record(Actor.of(7), action="lost", outcome="success")
+    still = register._writer
+    register.close()
+
+    assert still not in (None, writer)
+    assert [one["event.action"] for one in audits(store)][-2:] == ["first", "other"]

@@ -1,5 +1,6 @@
 """The socket: who is let in, and what hostile peers can and cannot do."""
 
+import contextlib
 import json
 import os
 import socket
@@ -15,9 +16,10 @@ import pytest
 from applog.errors import KeeperError
 from applog.keeper.answers import Answers
 from applog.keeper.client import ask
+from applog.keeper.places import PLACES, PLACES_EACH
 from applog.keeper.protocol import MAX_REQUEST
 from applog.keeper.register import Register
-from applog.keeper.server import NAME, PLACES, Server, address_of, peer_user, role_of
+from applog.keeper.server import NAME, Server, address_of, peer_user, role_of
 from retention.store import Store
 
 STRANGER = 54_321
@@ -92,6 +94,55 @@ def test_another_user_is_denied(store: Store) -> None:
     """By default everybody but root and the keeper's own user."""
     with serving(store, STRANGER), pytest.raises(KeeperError, match="given no role"):
         ask(store.root, {"ask": "open", "dataset": "flow", "role": "auditor", "purpose": "x"})
+
+
+def test_a_stranger_is_sent_away_before_he_says_a_word(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    """He takes no place, and does not fill the log."""
+    with serving(store, STRANGER):
+        said = []
+        for _ in range(PLACES * 2):
+            with connected(store.root) as door:
+                said.append(json.loads(rest(door))["error"])
+
+    assert said == ["denied"] * PLACES * 2
+    assert caplog.text.count(f"user {STRANGER}: this user was given no role") == 1
+
+
+def test_a_reader_cannot_take_every_place(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """He has a few; the keeper's own user is answered beside him."""
+    monkeypatch.setattr("applog.keeper.server.role_of", lambda *_: "auditor")
+    with serving(store, STRANGER) as server, contextlib.ExitStack() as doors:
+        for _ in range(PLACES_EACH):
+            doors.enter_context(connected(store.root))
+        with connected(store.root) as late:
+            turned_away = json.loads(rest(late))
+        server.peer = peer_user
+        own = ask(store.root, {"ask": "status"})
+
+    assert turned_away["error"] == "busy"
+    assert "of this user" in turned_away["says"]
+    assert own == {"well": True}
+
+
+def test_without_threads_a_peer_is_told_so(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The place is free again, and the socket goes on."""
+
+    def none(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with serving(store):
+        monkeypatch.setattr(threading.Thread, "start", none)
+        refusals = []
+        for _ in range(PLACES + 1):
+            with connected(store.root) as door:
+                refusals.append(json.loads(rest(door))["says"])
+        monkeypatch.undo()
+        after = ask(store.root, {"ask": "status"})
+
+    assert refusals == ["there is no thread for one more; try again"] * (PLACES + 1)
+    assert after == {"well": True}
 
 
 def test_a_named_user_is_answered_in_his_role(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,14 +260,14 @@ def test_many_peers_at_once_are_all_answered(store: Store) -> None:
     assert found == [1] * 8
 
 
+@pytest.mark.parametrize("place", ["role_of", "parse"])
 def test_a_bug_ends_one_connection(
-    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, place: str
 ) -> None:
     """It is in the log with its place, and the socket goes on."""
-    with serving(store) as server:
-        monkeypatch.setattr(server, "readers", None)
-        monkeypatch.setattr("applog.keeper.server.role_of", lambda *_: 1 / 0)
-        with pytest.raises(KeeperError, match="did not answer"):
+    with serving(store):
+        monkeypatch.setattr(f"applog.keeper.server.{place}", lambda *_: 1 / 0)
+        with pytest.raises(KeeperError, match=r"did not answer|cannot be asked"):
             ask(store.root, {"ask": "status"})
         monkeypatch.undo()
         after = ask(store.root, {"ask": "status"})

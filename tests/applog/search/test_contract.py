@@ -65,7 +65,7 @@ PERSONS = st.builds(
 BOUNDS = st.one_of(st.none(), st.integers(0, 8))
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     node=st.one_of(NODES, PERSONS),
     since=BOUNDS,

@@ -1,13 +1,16 @@
 """An answer says what it is an answer about, wherever the records lie."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from applog.errors import QueryError, TimeError
 from applog.health import DATASETS
+from applog.search.embedded import EmbeddedSearch, Result
 from applog.search.statement import Answer, Asked, answer
 from retention.records import COVERAGE, Coverage
+from tests.support.aging import Aging
 from tests.support.arranged import ARRANGEMENTS, arranged
 from tests.support.disk import DAY, HOUR, NOON, flip
 from tests.support.sealed import SealedStore
@@ -22,7 +25,7 @@ def make(root: Path, arrangement: str = "segments") -> SealedStore:
     return arranged(root, arrangement, COVERAGE, FIRST, SECOND)
 
 
-def ask(made: SealedStore, query: str = "dataset:coverage", **words: str | int | bool) -> Answer:
+def ask(made: SealedStore | Aging, query: str = "dataset:coverage", **words: str | int | bool) -> Answer:
     """The answer to a search of coverage."""
     asked = Asked(query=query, **words)  # type: ignore[arg-type]
     return answer(made.store, COVERAGE, asked.request(DATASETS, made.clock()))
@@ -62,32 +65,65 @@ def test_an_empty_store_says_what_to_do(tmp_path: Path) -> None:
 
 def test_what_has_expired_is_said(tmp_path: Path) -> None:
     """A range that reaches into what was deleted says how much that was; one that does not is silent."""
-    made = make(tmp_path / "store")
-    next(one.path for one in made.store.catalogue.sealed("coverage") if one.manifest.count).unlink()
-    made.clock.move(91 * DAY)
+    aged = Aging(tmp_path / "store")
+    aged.store_rows("old", "old")
+    aged.go(91 * DAY)
+    aged.store_rows("new")
+    aged.expire()
 
-    asked, whole = ask(made, since="1/3/2569"), ask(made)
+    whole, asked, later = ask(aged), ask(aged, since="1/3/2569"), ask(aged, since="1/4/2569")
 
     line = (
-        "expired: 1 segment of this range was deleted after their retention: 3 records, no answer about them"
+        "expired: 1 segment of this range was deleted after their retention: 2 records, no answer about them"
     )
-    assert line in asked.lines()
-    assert "          nothing is stored before 02/03/2569 19:00:00.000" in asked.lines()[2]
-    assert not [line for line in whole.lines() if line.startswith("expired")]
-    assert "coverage: some of its records have expired, so more may be missing" in asked.lines()
+    for found in (whole, asked):
+        assert line in found.lines()
+        assert "coverage: some of its records have expired, so more may be missing" in found.lines()
+    assert whole.lines()[1].startswith("searched: all that is stored, 31/05/2569 ")
+    assert "          nothing is stored before 31/05/2569 19:00:00.000" in asked.lines()[2]
+    assert not [line for line in later.lines() if "expired" in line]
+    assert not (*whole.damages, *asked.damages, *later.damages)
 
 
 def test_a_store_of_which_all_has_expired(tmp_path: Path) -> None:
     """It is not called new: what there was is told."""
-    made = arranged(tmp_path / "store", "segments", COVERAGE, FIRST, [])
-    made.segment(COVERAGE, 0).unlink()
-    made.clock.move(91 * DAY)
+    aged = Aging(tmp_path / "store")
+    aged.store_rows("old")
+    aged.go(91 * DAY)
+    aged.expire()
 
-    lines = ask(made).lines()
+    lines = ask(aged).lines()
 
     assert lines[0] == "no coverage record matches"
     assert lines[1].startswith("expired: 1 segment ")
     assert not [line for line in lines if "applog import" in line]
+
+
+@pytest.mark.parametrize("receipt", [True, False], ids=["expired", "deleted"])
+def test_what_is_gone_while_it_is_searched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, receipt: bool
+) -> None:
+    """With a receipt by then it has expired; without, it is damage. The rest is found in both."""
+    aged = Aging(tmp_path / "store")
+    aged.store_rows("old", "old")
+    aged.go(91 * DAY)
+    aged.store_rows("new")
+    run = EmbeddedSearch.run
+
+    def lose_first(*words: Any) -> Result:
+        if receipt:
+            aged.expire()
+        else:
+            aged.segment("coverage/00000000").unlink(missing_ok=True)
+        return run(*words)
+
+    monkeypatch.setattr(EmbeddedSearch, "run", lose_first)
+
+    found = ask(aged)
+
+    assert found.result.total == 1
+    assert len(found.snapshot.expired) == receipt
+    assert len(found.damages) == (not receipt)
 
 
 @pytest.mark.parametrize("place", ["header", "rows", "end"])
