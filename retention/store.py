@@ -299,7 +299,7 @@ class Store:
         damages = list(journal.damages)
         for sealed in self.catalogue.sealed(dataset.name):
             if not sealed.present:
-                damages += self._missing(sealed)
+                damages += self.missing(sealed)
                 continue
             try:
                 segment = self.segment(dataset, sealed)
@@ -311,10 +311,10 @@ class Store:
                 damages.append(error)
         return Contents(table=pa.concat_tables([*tables, journal.table]), damages=tuple(damages))
 
-    def _missing(self, sealed: Sealed) -> list[RetentionError]:
-        """That the file of *sealed* is gone without a receipt."""
+    def missing(self, sealed: Sealed) -> list[RetentionError]:
+        """That the file of *sealed* is gone without a receipt; empty when all is well."""
         manifest = sealed.manifest
-        if not manifest.count:
+        if not manifest.count or sealed.present:
             return []
         try:
             state = read_ledger(self.root / "ledger", wait=False).state

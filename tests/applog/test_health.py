@@ -165,3 +165,21 @@ def test_a_torn_end_is_told_and_is_no_damage_once_set_aside(store: Store) -> Non
     assert (mended.code, mended.err) == (0, "")
     assert f"note: {aside} is the end of a write that a crash cut short" in mended.out
     assert dataset_state(store, FLOW).set_aside == (str(aside),)
+
+
+def test_a_deleted_segment_is_damage(store: Store) -> None:
+    """A sealed file that is gone without a receipt is not passed over."""
+    note(store, NOON)
+    with store.ledger() as ledger:
+        sealer = store.sealer(ledger, DATASETS)
+        sealer.recover()
+        sealer.seal(COVERAGE, store.clock() + 1)
+    store.catalogue.refresh()
+    whole = dataset_state(store, COVERAGE)
+    store.catalogue.sealed("coverage")[0].path.unlink()
+
+    found = dataset_state(store, COVERAGE)
+
+    assert (whole.rows, whole.damages) == (1, ())
+    assert found.rows == 0
+    assert "coverage/00000000: its file" in found.damages[0]
