@@ -9,8 +9,10 @@ Rules:
 """
 
 import errno
+import fcntl
 import os
 import stat
+import time
 from pathlib import Path
 from typing import BinaryIO
 
@@ -47,6 +49,22 @@ def write_file(path: Path, data: bytes, *, mode: int = 0o640) -> None:
         temporary.unlink(missing_ok=True)
         raise
     sync_directory(path.parent)
+
+
+def locked(path: Path, wait_seconds: float) -> int | None:
+    """A descriptor that alone holds the lock file *path*; None when another process holds it that long."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    deadline = time.monotonic() + wait_seconds
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                os.close(descriptor)
+                return None
+            time.sleep(0.05)
+        else:
+            return descriptor
 
 
 def write_all(descriptor: int, data: bytes | bytearray | memoryview) -> None:

@@ -1,8 +1,8 @@
 """Journal files as the sealer takes them over: finished, whole, with their secrets and frame tables.
 
 Rules (FORMAT.md 3.6, 7.7):
-    1. A file is finished when no writer holds its lock, and its end is known: from its successor's header,
-       or by recovery under the journal's lock when no writer is alive.
+    1. A file is finished when its end is known: from its successor's header, or by recovery under the
+       journal's lock when no writer is alive.
     2. Nothing is sealed around damage: a frame that is not as it was written refuses the whole file.
     3. Frames behind the acknowledged end are no rows. Their hashes are kept: a signed head may cover one.
 """

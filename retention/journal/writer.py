@@ -16,7 +16,6 @@ Rules (FORMAT.md 3):
 
 import contextlib
 import datetime as dt
-import fcntl
 import hashlib
 import logging
 import os
@@ -34,7 +33,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from retention.catalogue import SealedEnd
 from retention.dataset import Dataset
-from retention.durable import make_directory, write_all, write_file
+from retention.durable import locked, make_directory, write_all, write_file
 from retention.encoding import ENCODER
 from retention.errors import JournalBusyError, JournalWriteError, RetentionError, SchemaError
 from retention.journal import files
@@ -81,7 +80,6 @@ class _OpenFile:
         packed = pack_file_header(header)
         write_file(path, packed)
         self.descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
-        fcntl.flock(self.descriptor, fcntl.LOCK_EX)  # the keeper adopts the file once this is free
         self.number = header.file
         self.day = opened_at // _US_PER_DAY
         self.opened = opened_at
@@ -340,18 +338,10 @@ class JournalWriter:
 
 
 def _locked(directory: Path, wait_seconds: float) -> int:
-    """A descriptor that holds the writer's lock of *directory*."""
-    descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
-    deadline = time.monotonic() + wait_seconds
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                os.close(descriptor)
-                raise JournalBusyError(
-                    f"journal {directory}: another process has been writing to it for {wait_seconds:g} s"
-                ) from None
-            time.sleep(0.05)
-        else:
-            return descriptor
+    """A descriptor that holds the lock, or the refusal."""
+    descriptor = locked(directory / "lock", wait_seconds)
+    if descriptor is None:
+        raise JournalBusyError(
+            f"journal {directory}: another process has been writing to it for {wait_seconds:g} s"
+        )
+    return descriptor

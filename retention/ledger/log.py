@@ -12,17 +12,15 @@ Rules (FORMAT.md 8.4):
 """
 
 import base64
-import fcntl
 import logging
 import os
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from retention.durable import make_directory, open_file, read_file, write_all, write_file
+from retention.durable import locked, make_directory, open_file, read_file, write_all, write_file
 from retention.errors import JournalWriteError, LedgerError, StoreError
 from retention.keys import SigningKeys
 from retention.ledger.entries import Entry, HeadsEntry, KeyEntry, encode_entry
@@ -317,17 +315,8 @@ def _base64(data: bytes) -> str:
 
 
 def _locked(path: Path, wait_seconds: float) -> int:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
-    deadline = time.monotonic() + wait_seconds
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                os.close(descriptor)
-                raise StoreError(
-                    f"ledger {path.parent}: another process has been sealing for {wait_seconds:g} s"
-                ) from None
-            time.sleep(0.05)
-        else:
-            return descriptor
+    """A descriptor that holds the lock, or the refusal."""
+    descriptor = locked(path, wait_seconds)
+    if descriptor is None:
+        raise StoreError(f"ledger {path.parent}: another process has been sealing for {wait_seconds:g} s")
+    return descriptor

@@ -7,7 +7,6 @@ Rules (FORMAT.md 7.8):
 """
 
 import datetime as dt
-import hashlib
 from typing import Self
 
 import msgspec
@@ -140,11 +139,6 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
             raise ValueError(f"its last record, of {self.last}, is before its first, of {self.first}")
         if ends < begins:
             raise ValueError(f"it ends at {self.until}, before it begins at {self.from_}")
-
-
-def digest(data: bytes) -> str:
-    """SHA-256 of a manifest's bytes, as the ledger has it."""
-    return hashlib.sha256(data).hexdigest()
 
 
 def associated_data(dataset: str, file_id: bytes) -> bytes:
