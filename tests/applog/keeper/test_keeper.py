@@ -101,7 +101,7 @@ def test_the_appliance_keeps_its_store(store: Store, config: Path) -> None:
 
     assert len(answer["segments"]) == 1
     assert end.code == 0, end.err
-    assert audits(store)[-1]["event.reason"] == "case 7"
+    assert "case 7" in [one.get("event.reason") for one in audits(store)]
 
 
 def test_a_killed_keeper_leaves_nothing_in_the_way(store: Store, config: Path) -> None:
