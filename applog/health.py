@@ -48,9 +48,7 @@ def dataset_state(store: Store, dataset: Dataset, *, deep: bool = False) -> Data
     """What is there of *dataset*; *deep* recomputes every line and chain hash of the journals as well."""
     columns = [name for name in dataset.schema.names if name in _TIMES]
     contents = store.journal(dataset, columns, deep=deep)
-    known = store.catalogue.sealed(dataset.name)
-    sealed = [one.manifest for one in known if one.present]
-    missing = [error for one in known for error in store.missing(one)]
+    sealed = [one.manifest for one in store.catalogue.sealed(dataset.name) if one.present]
     first, last = contents.span()
     ingested = pc.min(contents.table["event.ingested"].cast("int64")).as_py()
     return DatasetState(
@@ -60,7 +58,7 @@ def dataset_state(store: Store, dataset: Dataset, *, deep: bool = False) -> Data
         newest=_most([last, *(_moment(manifest.last) for manifest in sealed)]),
         ingested=_least([ingested, *(from_iso(manifest.from_) for manifest in sealed)]),
         segments=len(sealed),
-        damages=tuple(str(damage) for damage in (*contents.damages, *missing)),
+        damages=tuple(str(damage) for damage in (*contents.damages, *store.missing(dataset))),
         set_aside=tuple(str(path) for path in store.set_aside(dataset)),
     )
 

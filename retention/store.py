@@ -49,7 +49,7 @@ from retention.keys import (
 )
 from retention.ledger.entries import KeyEntry, decode_entry
 from retention.ledger.log import ENTRIES, Ledger, Memory, read_lines
-from retention.ledger.view import read_ledger
+from retention.receipts import receipts_of
 from retention.sealer import Sealer
 from retention.segment.reader import Segment
 from retention.times import day_of
@@ -296,10 +296,9 @@ class Store:
         names = dataset.schema.names if columns is None else columns
         journal = self.journal(dataset, columns, deep=deep)
         tables: list[pa.Table] = []
-        damages = list(journal.damages)
+        damages = [*journal.damages, *self.missing(dataset)]
         for sealed in self.catalogue.sealed(dataset.name):
             if not sealed.present:
-                damages += self.missing(sealed)
                 continue
             try:
                 segment = self.segment(dataset, sealed)
@@ -311,18 +310,13 @@ class Store:
                 damages.append(error)
         return Contents(table=pa.concat_tables([*tables, journal.table]), damages=tuple(damages))
 
-    def missing(self, sealed: Sealed) -> list[RetentionError]:
-        """That the file of *sealed* is gone without a receipt; empty when all is well."""
-        manifest = sealed.manifest
-        if not manifest.count or sealed.present:
+    def missing(self, dataset: Dataset) -> list[RetentionError]:
+        """Segments in the catalogue whose file is gone without a receipt; the ledger is asked only then."""
+        found = self.catalogue.sealed(dataset.name)
+        if all(one.present or not one.manifest.count for one in found):
             return []
-        try:
-            state = read_ledger(self.root / "ledger", wait=False).state
-            if state.state_of(manifest.dataset, manifest.sequence).expiring is not None:
-                return []
-        except (VerificationError, ValueError) as error:
-            return [SegmentError(f"segment {manifest.name}: its file is missing, and its receipt: {error}")]
-        return [SegmentError(f"segment {manifest.name}: its file {sealed.path} is missing")]
+        said = receipts_of(self.root, dataset.name)
+        return [*said.damages, *said.missing(found)]
 
     def segment(self, dataset: Dataset, sealed: Sealed) -> Segment:
         """An opened segment.

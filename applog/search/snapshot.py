@@ -14,11 +14,11 @@ Rules:
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from applog.search.receipts import Receipts, receipts_of
 from applog.search.sealed import SegmentSource
 from applog.search.sources import Source, TableSource, meets
 from retention.dataset import Dataset
-from retention.errors import RetentionError, SegmentError
+from retention.errors import RetentionError
+from retention.receipts import Receipts, receipts_of
 from retention.segment.manifest import Manifest
 from retention.store import Store
 
@@ -54,7 +54,7 @@ def sources_of(
     Raises:
         RetentionError: the journals or manifests cannot be read at all.
     """
-    said = receipts_of(store, dataset.name)
+    said = receipts_of(store.root, dataset.name)
     contents = store.journal(dataset)
     found = store.catalogue.sealed(dataset.name)
     segments = [
@@ -72,7 +72,7 @@ def sources_of(
             *contents.damages,
             *said.damages,
             *said.contradictions(found),
-            *(_missing(one) for one in missing if meets(one, since, until)),
+            *said.missing([one.sealed for one in missing if meets(one, since, until)]),
         ),
         first=min((one.first for one in kept if one.first is not None), default=None),
         last=max((one.last for one in kept if one.last is not None), default=None),
@@ -84,12 +84,6 @@ def _gone(
 ) -> tuple[list[SegmentSource], list[SegmentSource]]:
     """Which of *segments* without a file have expired, and which are missing."""
     if segments and not all(said.has_expired(one.sealed.manifest.sequence) for one in segments):
-        said = receipts_of(segments[0].store, said.dataset)  # they may have expired just now
+        said = receipts_of(segments[0].store.root, said.dataset)  # they may have expired just now
     expired = [one for one in segments if said.has_expired(one.sealed.manifest.sequence)]
     return expired, [one for one in segments if not said.has_expired(one.sealed.manifest.sequence)]
-
-
-def _missing(segment: SegmentSource) -> SegmentError:
-    return SegmentError(
-        f"segment {segment.name}: its file is missing, and the ledger does not say that it expired"
-    )

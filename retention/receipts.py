@@ -21,7 +21,6 @@ from retention.ledger.log import CHECKPOINT, ENTRIES
 from retention.ledger.state import SealedState
 from retention.ledger.view import read_ledger
 from retention.merkle import leaf_hash
-from retention.store import Store
 
 _Identity: TypeAlias = tuple[bytes, int, int, int]
 """The checkpoint; inode, time of change in ns and size of the entries."""
@@ -47,6 +46,17 @@ class Receipts:
         state = self.states[sequence]
         return state.expired or state.expiring is not None
 
+    def missing(self, found: Sequence[Sealed]) -> tuple[RetentionError, ...]:
+        """Segments of *found* whose file is gone without a receipt."""
+        return tuple(
+            SegmentError(
+                f"segment {one.manifest.name}: its file is missing, and the ledger does not say that it "
+                "expired"
+            )
+            for one in found
+            if one.manifest.count and not one.present and not self.has_expired(one.manifest.sequence)
+        )
+
     def is_genuine(self, sealed: Sealed) -> bool:
         """Whether the manifest is the one that was sealed, as far as the ledger has it."""
         sequence = sealed.manifest.sequence
@@ -66,18 +76,18 @@ class Receipts:
         return (*altered, SegmentError(f"{names}: sealed, as the ledger says, but the manifest is missing"))
 
 
-def receipts_of(store: Store, dataset: str) -> Receipts:
-    """What the ledger of *store* says of *dataset* now."""
+def receipts_of(root: Path, dataset: str) -> Receipts:
+    """What the ledger of the store at *root* says of *dataset* now."""
     try:
-        return Receipts(dataset=dataset, states=_sealed(store).get(dataset, ()))
+        return Receipts(dataset=dataset, states=_sealed(root).get(dataset, ()))
     except RetentionError as error:
         what = LedgerError(f"the ledger, which says what was sealed and what has expired: {error}")
         return Receipts(dataset=dataset, damages=(what,))
 
 
-def _sealed(store: Store) -> Mapping[str, Sequence[SealedState]]:
-    directory = store.root / "ledger"
-    if not (directory / CHECKPOINT).exists() and _was_never_signed(store):
+def _sealed(root: Path) -> Mapping[str, Sequence[SealedState]]:
+    directory = root / "ledger"
+    if not (directory / CHECKPOINT).exists() and _was_never_signed(root):
         return {}
     try:
         entries = (directory / ENTRIES).stat()
@@ -87,9 +97,10 @@ def _sealed(store: Store) -> Mapping[str, Sequence[SealedState]]:
     return _read(directory, identity)
 
 
-def _was_never_signed(store: Store) -> bool:
+def _was_never_signed(root: Path) -> bool:
     """Whether nothing was ever sealed: the making of the store was cut short before its first checkpoint."""
-    return not store.last_signed.exists() and not any((store.root / "segments").glob("*/*"))
+    last_signed = root / "keys" / "signing" / "last-signed"
+    return not last_signed.exists() and not any((root / "segments").glob("*/*"))
 
 
 @lru_cache(maxsize=2)
