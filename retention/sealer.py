@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import msgspec
+
 from retention.catalogue import MANIFEST, SEGMENT, Catalogue, is_name
 from retention.dataset import Dataset
 from retention.durable import make_directory, sync_directory, write_file
@@ -331,8 +333,6 @@ class Sealer:
 
 def _filled(manifest: Manifest, built: Built, day: str, *, size: int, plain: str, file: str) -> Manifest:
     """*manifest* with what *built* and its written file add."""
-    import msgspec  # noqa: PLC0415
-
     return msgspec.structs.replace(
         manifest,
         day=day,

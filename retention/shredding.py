@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from retention.durable import open_file
 from retention.errors import StoreError
 from retention.journal.frame import MAX_FILE_HEADER_BYTES, Malformed, unpack_file_header
 from retention.keys import Recipients
@@ -39,7 +40,7 @@ def journal_days(directories: Iterable[Path]) -> set[dt.date] | None:
             if _TEMPORARY.fullmatch(path.name):
                 continue  # never got its name, so nothing in it counts; one that is being made is of today
             try:
-                with path.open("rb") as file:
+                with open_file(path) as file:
                     header, _ = unpack_file_header(file.read(MAX_FILE_HEADER_BYTES + 64))
             except (OSError, Malformed) as error:
                 _log.warning("keys are kept for the sake of %s, which cannot be read: %s", path, error)

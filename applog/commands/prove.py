@@ -38,9 +38,8 @@ def command(ctx: click.Context, positions: tuple[str, ...], reason: str | None) 
             one for (name, number), rows in wanted.items() for one in prove(store, view, name, number, rows)
         ]
     except (ApplogError, RetentionError, OSError) as error:
-        audit.record(
-            store, actor, action="prove", outcome="failure", query=query, reason=reason or str(error)
-        )
+        why = f"{reason} ({error})" if reason else str(error)
+        audit.record(store, actor, action="prove", outcome="failure", query=query, reason=why)
         raise
     audit.record(
         store,

@@ -7,7 +7,6 @@ Rules:
     3. Arguments and answers are plain values, for the work may be done in a process of its own.
 """
 
-import fcntl
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -18,7 +17,7 @@ from applog.health import DATASETS
 from applog.keeper.due import heads_due
 from applog.keeper.threads import threads_now
 from retention.dataset import Dataset
-from retention.durable import write_file
+from retention.durable import is_locked, write_file
 from retention.errors import RetentionError, SealingRefusedError, VerificationError
 from retention.expiry import Expirer
 from retention.journal.writer import CUT
@@ -155,14 +154,8 @@ def _sign_rest(sealer: Sealer) -> None:
 
 def running_writers(store: Store) -> list[str]:
     """Journals that a process writes to now, as DATASET/WRITER."""
-    running = []
-    for path in sorted((store.root / "journals").glob("*/*/lock")):
-        with path.open("rb") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                running.append(f"{path.parent.parent.name}/{path.parent.name}")
-    return running
+    locks = sorted((store.root / "journals").glob("*/*/lock"))
+    return [f"{path.parent.parent.name}/{path.parent.name}" for path in locks if is_locked(path)]
 
 
 def name_cut(store: Store, datasets: Sequence[Dataset], moment: int) -> None:

@@ -141,6 +141,8 @@ class Damage(NamedTuple):
     what: str
     tail: bool
     """Nothing valid follows: a write that a crash cut short looks like this, and so does a cut file."""
+    short: bool = False
+    """The bytes end before the frame does: so does a write that is under way."""
 
 
 class FoundFrame(NamedTuple):
@@ -198,11 +200,12 @@ def _frame_at(data: bytes, offset: int) -> FoundFrame | Damage:
     try:
         header = unpack_frame_header(data, offset)
     except Malformed as error:
-        return Damage(offset, str(error), tail=True)
+        return Damage(offset, str(error), tail=True, short=len(data) - offset < FRAME_HEADER_BYTES)
     start = offset + FRAME_HEADER_BYTES
     body = slice(start, start + header.body_bytes)
     if body.stop + TRAILER_BYTES > len(data):
-        return Damage(offset, f"frame {header.number}: cut after {len(data) - start} bytes", tail=True)
+        what = f"frame {header.number}: cut after {len(data) - start} bytes"
+        return Damage(offset, what, tail=True, short=True)
     if data[body.stop : body.stop + TRAILER_BYTES] != trailer(data[offset:start], data[body]):
         return Damage(offset, f"frame {header.number}: its checksum does not fit", tail=True)
     return FoundFrame(offset, header, body)

@@ -1,7 +1,8 @@
 """Reads journals back: decrypts frames, follows files, names what is damaged.
 
 Rules (FORMAT.md 3):
-    1. Damage never stops the reading of what is whole, and never goes unsaid: it is in ``damages``.
+    1. Damage never stops the reading of what is whole, and never goes unsaid: it is in ``damages``. A last
+       frame whose bytes end early is none while its writer is alive: it is being written.
     2. Frames that a successor's header does not count were never acknowledged, and are not read.
     3. Newer schema versions are refused; older ones would go through one-step converters.
     4. ``deep`` recomputes every line and every chain hash; without it the checksums, the authenticated
@@ -21,7 +22,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from retention.dataset import Dataset
-from retention.durable import read_file
+from retention.durable import is_locked, read_file
 from retention.encoding import ENCODER, encode
 from retention.errors import JournalDamagedError, SchemaError
 from retention.journal import files
@@ -94,7 +95,7 @@ class JournalReader:
             if last == acknowledged:
                 break  # whatever stands here, whole or torn, was never acknowledged
             if isinstance(found, Damage):
-                self._note_damage(path, found, acknowledged)
+                self._note_damage(path, found, acknowledged, len(data))
                 continue
             position = Position(header.file, found.header.number)
             if acknowledged is not None and position.frame > acknowledged.frames:
@@ -122,9 +123,22 @@ class JournalReader:
             return None
         return files.LastFrame(frames=header.after_frames, chain=bytes.fromhex(header.after_hash))
 
-    def _note_damage(self, path: Path, found: Damage, acknowledged: files.LastFrame | None) -> None:
+    def _is_being_written(self, path: Path, size: int) -> bool:
+        """Whether a writer is alive, or went on since *size* bytes of *path* were read."""
+        try:
+            if path.stat().st_size != size:
+                return True
+        except FileNotFoundError:
+            return True  # sealed since; whoever reads everything looks again
+        return is_locked(self.directory / "lock")
+
+    def _note_damage(
+        self, path: Path, found: Damage, acknowledged: files.LastFrame | None, size: int
+    ) -> None:
         what = found.what
         if found.tail and acknowledged is None:
+            if found.short and self._is_being_written(path, size):
+                return  # the half of a frame that nobody was told is stored
             what += " (a write that was cut short, or is under way)"
         self.damages.append(JournalDamagedError(path, found.offset, what))
 

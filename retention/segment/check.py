@@ -118,7 +118,7 @@ def rows_of_block(counts: npt.NDArray[np.int64], block: int) -> tuple[int, int]:
     return first, min(first + leaves.BLOCK_ROWS, first_row + int(counts[subject])) - 1
 
 
-def _check_subjects(segment: Segment, batch: pa.RecordBatch, lines: pa.ChunkedArray, beta: Beta) -> None:
+def _check_subjects(segment: Segment, batch: pa.RecordBatch, lines: Lines, beta: Beta) -> None:
     name, dataset = segment.name, segment.dataset
     file_id = bytes.fromhex(segment.manifest.file_id or "")
     subjects, ranks, tags = ranked_subjects(dataset, batch, file_id, beta)

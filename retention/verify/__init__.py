@@ -12,7 +12,7 @@ Fails by raising ``VerificationFailedError`` behind the last check; never return
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from retention.dataset import Dataset
@@ -72,8 +72,10 @@ class Verifier:
                 if newer.signed == view.signed:
                     break
                 view = newer  # something was sealed or expired meanwhile, which is no failure
-                failures += self._load(view).failures
+                reloaded = self._load(view)
                 check = step(view)
+                if check.number != reloaded.number:
+                    check = replace(check, failures=(*check.failures, *reloaded.failures))
             failures += check.failures
             yield check
         if failures:

@@ -2,10 +2,12 @@
 
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from retention import durable
 from retention.durable import make_directory, shred, sync_directory, write_all, write_file
 from tests.support.disk import Disk
 
@@ -149,3 +151,26 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
         shred(tmp_path / "link")
 
     assert (tmp_path / "file").read_bytes() == b"kept"
+
+
+def test_a_lock_is_seen_and_waited_for(tmp_path: Path) -> None:
+    """It is held by one alone; asking does not take it, and a missing one is held by nobody."""
+    path = tmp_path / "lock"
+    before = durable.is_locked(path)
+
+    held = durable.locked(path, 0)
+    other = durable.locked(path, 0)
+    during = durable.is_locked(path)
+    assert held is not None
+    os.close(held)
+
+    assert (before, other, during, durable.is_locked(path)) == (False, None, True, False)
+
+
+@pytest.mark.parametrize("read", [durable.open_file, durable.read_file, durable.is_locked])
+def test_what_is_no_file_makes_nobody_wait(tmp_path: Path, read: Callable[[Path], object]) -> None:
+    """A pipe would keep its reader for ever, and is refused instead."""
+    os.mkfifo(tmp_path / "pipe")
+
+    with pytest.raises(OSError, match="not a regular file"):
+        read(tmp_path / "pipe")

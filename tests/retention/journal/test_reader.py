@@ -367,3 +367,35 @@ def test_an_older_reader_refuses_a_newer_dataset(written: Journal) -> None:
 
     with pytest.raises(SchemaError, match=r"schema version 1.*reads 2"):
         list(Journal(written.root, written.clock, newer).reader().frames())
+
+
+@pytest.mark.parametrize("missing", [1, 40, 150])
+def test_half_a_frame_of_a_living_writer_is_no_damage(journal: Journal, missing: int) -> None:
+    """It is being written: nobody was told that it is stored. Once its writer is gone, it is a torn end."""
+    with journal.writer() as writer:
+        for text in TEXTS:
+            writer.append(notes(text))
+        path = journal.paths[0]
+        path.write_bytes(path.read_bytes()[:-missing])
+
+        alive = journal.texts_and_damages()
+
+    gone = journal.texts_and_damages()
+
+    assert alive == (["a", "b"], [])
+    assert gone[0] == ["a", "b"]
+    assert [name for name, _ in gone[1]] == [path.name]
+
+
+def test_an_altered_last_frame_is_damage_also_while_its_writer_lives(journal: Journal) -> None:
+    """All its bytes are there, and they are not what was written."""
+    with journal.writer() as writer:
+        for text in TEXTS:
+            writer.append(notes(text))
+        path = journal.paths[0]
+        flip(path, path.stat().st_size - 10)
+
+        texts, damages = journal.texts_and_damages()
+
+    assert texts == ["a", "b"]
+    assert [name for name, _ in damages] == [path.name]
