@@ -1,6 +1,5 @@
 """The verbs of ``applog``, one module each; and what they share."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -12,10 +11,18 @@ if TYPE_CHECKING:
 
 
 def settings_of(ctx: click.Context) -> "Settings":
-    """The settings that the options before the verb and the environment give."""
-    from applog.settings import load  # noqa: PLC0415  a command's imports wait until it runs
+    """The settings that the options before the verb and the environment give.
 
-    return load(ctx.obj["config"], ctx.obj["data"])
+    Machine code is kept in the store from here on, unless the environment says where: any command may
+    need some.
+    """
+    import os  # noqa: PLC0415  a command's imports wait until it runs
+
+    from applog.settings import load  # noqa: PLC0415  as above
+
+    settings = load(ctx.obj["config"], ctx.obj["data"])
+    os.environ.setdefault("APPLOG_KERNEL_CACHE", str(settings.data_directory / "cache"))
+    return settings
 
 
 def store_of(ctx: click.Context) -> "Store":
@@ -32,10 +39,3 @@ def actor_of(ctx: click.Context) -> "Actor":
     from applog.audit import Actor  # noqa: PLC0415  as above
 
     return Actor.current(ctx.obj["claimed_name"])
-
-
-def use_kernel_cache(data: Path) -> None:
-    """Keep machine code in the store's cache directory, unless the environment says where."""
-    import os  # noqa: PLC0415  as above
-
-    os.environ.setdefault("APPLOG_KERNEL_CACHE", str(data / "cache"))

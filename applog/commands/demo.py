@@ -4,7 +4,7 @@ import datetime as dt
 
 import click
 
-from applog.commands import actor_of, settings_of, store_of, use_kernel_cache
+from applog.commands import actor_of, store_of
 
 
 @click.command("demo")
@@ -23,8 +23,6 @@ def command(ctx: click.Context) -> None:
     from applog.pipeline import Importer  # noqa: PLC0415
     from retention.durable import make_directory  # noqa: PLC0415
 
-    settings = settings_of(ctx)
-    use_kernel_cache(settings.data_directory)
     store = store_of(ctx)
     now = dt.datetime.fromtimestamp(store.clock() // 1_000_000, dt.UTC)
     path = store.root / "cache" / f"school-day-{now:%Y%m%dT%H%M%S}.pcap"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from applog.commands import actor_of, settings_of, store_of, use_kernel_cache
+from applog.commands import actor_of, settings_of, store_of
 
 if TYPE_CHECKING:
     from applog.pipeline import Importer, ImportReport
@@ -37,7 +37,6 @@ def command(ctx: click.Context, files: tuple[Path, ...], profile: str | None, ag
     from applog.pipeline import Importer  # noqa: PLC0415
 
     settings = settings_of(ctx)
-    use_kernel_cache(settings.data_directory)
     store = store_of(ctx)
     chosen = PROFILES[profile or settings.capture.profile]
     importer = Importer(store=store, actor=actor_of(ctx), profile=chosen, again=again)

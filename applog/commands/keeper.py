@@ -2,7 +2,7 @@
 
 import click
 
-from applog.commands import settings_of, store_of, use_kernel_cache
+from applog.commands import settings_of, store_of
 
 
 @click.command("keeper")
@@ -21,7 +21,6 @@ def command(ctx: click.Context) -> None:
 
     log_to_stderr()
     settings = settings_of(ctx)
-    use_kernel_cache(settings.data_directory)
     store = store_of(ctx)
     with keeper.running(store, settings):
         click.echo(f"keeping {store.root}; stop with Ctrl-C")

@@ -2,7 +2,7 @@
 
 import click
 
-from applog.commands import actor_of, settings_of, store_of, use_kernel_cache
+from applog.commands import actor_of, settings_of, store_of
 
 
 @click.command("run")
@@ -26,7 +26,6 @@ def command(ctx: click.Context) -> None:
 
     log_to_stderr()
     settings = settings_of(ctx)
-    use_kernel_cache(settings.data_directory)
     store = store_of(ctx)
     importer = Importer(store=store, actor=actor_of(ctx), profile=PROFILES[settings.capture.profile])
     inbox = Inbox(folder=settings.inbox_folder, importer=importer)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from applog.commands import actor_of, settings_of, store_of, use_kernel_cache
+from applog.commands import actor_of, store_of
 
 if TYPE_CHECKING:
     from applog.keeper.work import Sealing
@@ -27,7 +27,6 @@ def command(ctx: click.Context, now: bool) -> None:
     from applog.keeper import work  # noqa: PLC0415
     from applog.keeper.due import midnight_before  # noqa: PLC0415
 
-    use_kernel_cache(settings_of(ctx).data_directory)
     store = store_of(ctx)
     store.unlock()
     audit.record(store, actor_of(ctx), action="seal", outcome="unknown", query="--now" if now else None)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from applog.commands import actor_of, settings_of, use_kernel_cache
+from applog.commands import actor_of, settings_of
 
 if TYPE_CHECKING:
     from retention.store import Store
@@ -47,7 +47,6 @@ def command(
     from retention.verify import Scope  # noqa: PLC0415
 
     settings = settings_of(ctx)
-    use_kernel_cache(settings.data_directory)
     store = Store.open(settings.data_directory)
     now = store.clock()
     scope = Scope(

@@ -4,7 +4,7 @@ import time
 
 import click
 
-from applog.commands import settings_of, use_kernel_cache
+from applog.commands import settings_of
 
 
 @click.command("warm")
@@ -18,7 +18,7 @@ def command(ctx: click.Context) -> None:
     from applog.capture import kernel  # noqa: PLC0415  heavy
     from retention import digests, encoding  # noqa: PLC0415  heavy
 
-    use_kernel_cache(settings_of(ctx).data_directory)
+    settings_of(ctx)  # says where the caches are
     for name, package in (("kernel", kernel), ("digests", digests), ("encoding", encoding)):
         started = time.monotonic()
         package.compiled()

@@ -1,5 +1,6 @@
 """The command line: words for errors, codes for scripts, help that can be run, and a quick start."""
 
+import os
 import re
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 
 from applog import __version__
 from applog.cli import cli
+from applog.commands import settings_of
 from tests.support.command import CAPTURES, applog, environment, new_store, quickly
 
 HEAVY = ("numba", "numpy", "duckdb", "pyarrow", "luqum", "schedule", "zstandard", "cryptography", "msgspec")
@@ -210,3 +212,18 @@ def test_warm_says_where_the_kernel_is(tmp_path: Path) -> None:
 
     assert done.code == 0
     assert re.match(r"kernel ready in \S+/kernel-[0-9a-f]{16} after [0-9.]+ s", done.out)
+
+
+@pytest.mark.parametrize("given", [None, "elsewhere"])
+def test_machine_code_lies_in_the_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str | None
+) -> None:
+    """Whatever the command is: compiled by one, it is there for all; the environment may say where instead."""
+    monkeypatch.setenv("APPLOG_KERNEL_CACHE", given or "")
+    if given is None:
+        monkeypatch.delenv("APPLOG_KERNEL_CACHE")
+    ctx = click.Context(cli, obj={"config": None, "data": tmp_path, "claimed_name": None})
+
+    settings_of(ctx)
+
+    assert os.environ["APPLOG_KERNEL_CACHE"] == (given or str(tmp_path / "cache"))
