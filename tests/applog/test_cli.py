@@ -218,7 +218,7 @@ def test_warm_says_where_the_kernel_is(tmp_path: Path) -> None:
 def test_machine_code_lies_in_the_store(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str | None
 ) -> None:
-    """Whatever the command is: compiled by one, it is there for all; the environment may say where instead."""
+    """Whatever the command: compiled by one, it is there for all; the environment may say where instead."""
     monkeypatch.setenv("APPLOG_KERNEL_CACHE", given or "")
     if given is None:
         monkeypatch.delenv("APPLOG_KERNEL_CACHE")
