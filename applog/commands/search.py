@@ -79,7 +79,8 @@ def _look(store: "Store", actor: "Actor", asked: "Asked", reason: str | None) ->
         dataset = next(one for one in DATASETS if one.name == request.query.dataset_name)
         found = answer(store, dataset, request)
     except (ApplogError, RetentionError, OSError) as error:
-        audit.record(store, actor, action="search", outcome="failure", query=asked.query, reason=str(error))
+        why = f"{reason} ({error})" if reason else str(error)
+        audit.record(store, actor, action="search", outcome="failure", query=asked.query, reason=why)
         raise
     audit.record(
         store,
